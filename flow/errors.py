@@ -1,0 +1,9 @@
+"""What is wrong with an input, in one sentence that a user can act on."""
+
+
+class InputError(Exception):
+    """An input that the user can mend: the message names it, the reason and what to do.
+
+    The command line prints the message alone, without a traceback, and exits with status 2;
+    work on many videos catches it for one video, records it and goes on.
+    """

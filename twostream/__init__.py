@@ -1,0 +1,1 @@
+"""Two-stream action recognition with Pseudo-3D ResNets: train, score, fuse, evaluate."""
