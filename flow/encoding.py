@@ -21,16 +21,22 @@ def encode(
     flow: NDArray[np.float32], bound: float = 20.0, scheme: Scheme = "symmetric"
 ) -> NDArray[np.uint8]:
     """Quantise flow in pixels to uint8 of the same shape; motion beyond ``bound`` is clipped."""
-    low, zero, gain = _law(bound, scheme)
+    _law(bound, scheme)
     # rint rounds halves to even, as OpenCV's cvRound does.
-    return np.asarray(np.clip(np.rint(zero + gain * flow), low, 255), np.uint8)
+    if scheme == "symmetric":
+        # Zero is added after rounding: else float32 breaks ties differently on its two sides.
+        codes = np.clip(128 + np.rint(np.float32(127 / bound) * flow), 1, 255)
+    else:
+        moved = flow.astype(np.float64) + bound
+        codes = np.clip(np.rint(255 * moved / (2 * bound)), 0, 255)
+    return np.asarray(codes, np.uint8)
 
 
 def decode(
     image: NDArray[np.uint8], bound: float = 20.0, scheme: Scheme = "symmetric"
 ) -> NDArray[np.float32]:
     """Flow in pixels, float32 of the same shape: the middle of what encodes to ``image``."""
-    _, zero, gain = _law(bound, scheme)
+    zero, gain = _law(bound, scheme)
     return ((image.astype(np.float32) - np.float32(zero)) / np.float32(gain)).astype(np.float32)
 
 
@@ -39,6 +45,7 @@ def flip(image: NDArray[np.uint8], scheme: Scheme = "symmetric") -> NDArray[np.u
 
     Under ``"symmetric"`` this is exactly the image of the mirrored flow, and its own inverse.
     """
+    _law(1.0, scheme)
     flipped = image[..., ::-1, :].copy()
     total = 256 if scheme == "symmetric" else 255
     # The 0 that "symmetric" never writes (but JPEG may) goes to 255 and stays in uint8.
@@ -51,8 +58,7 @@ def resize(flow: NDArray[np.float32], height: int, width: int) -> NDArray[np.flo
 
     Half-pixel centres, as cv2.resize with INTER_LINEAR.
     """
-    scaled = _bilinear(flow, height, axis=0)
-    scaled = _bilinear(scaled, width, axis=1)
+    scaled: NDArray[np.float32] = _bilinear(_bilinear(flow, height, axis=0), width, axis=1)
     ratio = np.array([width / flow.shape[1], height / flow.shape[0]], np.float32)
     return np.asarray(scaled * ratio, np.float32)
 
@@ -70,15 +76,15 @@ def _bilinear(field: NDArray[np.float32], size: int, axis: int) -> NDArray[np.fl
     shape = [1] * field.ndim
     shape[axis] = size
     weight = (centre - low).astype(np.float32).reshape(shape)
-    return field.take(low, axis) * (1 - weight) + field.take(high, axis) * weight
+    return np.asarray(field.take(low, axis) * (1 - weight) + field.take(high, axis) * weight)
 
 
-def _law(bound: float, scheme: Scheme) -> tuple[int, float, float]:
-    """Lowest value, value of zero motion, and values a pixel."""
+def _law(bound: float, scheme: Scheme) -> tuple[float, float]:
+    """The value of zero motion, and values a pixel; refuses what is no bound or no scheme."""
     if not 0 < bound < float("inf"):
         raise InputError(f"The flow bound is {bound}; give a number of pixels above 0.")
     if scheme not in get_args(Scheme):
         raise InputError(
             f"Encoding {scheme!r} is unknown; give one of {', '.join(get_args(Scheme))}."
         )
-    return (1, 128.0, 127 / bound) if scheme == "symmetric" else (0, 127.5, 127.5 / bound)
+    return (128.0, 127 / bound) if scheme == "symmetric" else (127.5, 127.5 / bound)

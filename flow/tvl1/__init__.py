@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from numbers import Integral, Real
 from typing import Literal, get_args
 
 import numpy as np
@@ -67,10 +68,15 @@ class TVL1Params:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.type is float and not 0 < value < float("inf"):
-                raise InputError(f"TV-L1 parameter {field.name} is {value}; give a number above 0.")
-            if field.type is int and (not isinstance(value, int) or value < 1):
-                raise InputError(f"TV-L1 parameter {field.name} is {value}; give 1 or more.")
+            number = isinstance(value, Real) and not isinstance(value, bool)
+            if field.type is float and not (number and 0 < value < float("inf")):
+                raise InputError(
+                    f"TV-L1 parameter {field.name} is {value!r}; give a number above 0."
+                )
+            if field.type is int and not (number and isinstance(value, Integral) and value >= 1):
+                raise InputError(
+                    f"TV-L1 parameter {field.name} is {value!r}; give a whole number from 1."
+                )
         if self.scale_step >= 1:
             raise InputError(
                 f"TV-L1 parameter scale_step is {self.scale_step}; give a number below 1."

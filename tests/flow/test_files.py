@@ -1,0 +1,123 @@
+"""Atomic files. Kinds: known answer (what is on the disk after success, failure and death)."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flow.files import atomic, remove_leftovers, write_atomically
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_bytes(b"a long content of old")
+    write_atomically(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert names(tmp_path) == {"table.csv"}
+
+
+def test_until_the_end_only_a_hidden_file_beside_it_is_written(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_bytes(b"old")
+    with atomic(path) as file:
+        file.write(b"half")
+        file.flush()
+        assert path.read_bytes() == b"old"
+        assert names(tmp_path) == {"table.csv", f".table.csv.partial-{os.getpid()}"}
+        file.seek(0)
+        assert file.read() == b"half"
+    assert path.read_bytes() == b"half"
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_a_failure_leaves_what_was_there(tmp_path: Path, error: type[BaseException]) -> None:
+    path = tmp_path / "table.csv"
+    path.write_bytes(b"old")
+
+    def fail() -> None:
+        with atomic(path) as file:
+            file.write(b"new")
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == {"table.csv"}
+
+
+def test_a_disk_that_fails_at_the_last_moment_leaves_what_was_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(tmp_path / "table.csv", b"new")
+    assert names(tmp_path) == set()
+
+
+def test_the_content_reaches_the_disk_before_the_name_and_then_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "table.csv"
+    synced = []
+    fsync = os.fsync
+
+    def spy(descriptor: int) -> None:
+        target = Path(f"/proc/self/fd/{descriptor}").readlink()
+        synced.append(
+            (target.name, target.stat().st_size if target.is_file() else 0, path.exists())
+        )
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", spy)
+    write_atomically(path, b"content")
+    partial = f".table.csv.partial-{os.getpid()}"
+    assert synced == [(partial, len(b"content"), False), (tmp_path.name, 0, True)]
+
+
+@pytest.mark.parametrize("name", ["x" * 251 + ".csv", "é" * 127, "a\nb 'c' \"d\"", "-a", "..."])
+def test_any_name_that_the_file_system_takes(tmp_path: Path, name: str) -> None:
+    write_atomically(tmp_path / name, b"content")
+    assert names(tmp_path) == {name}
+    assert (tmp_path / name).read_bytes() == b"content"
+
+
+def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(NotADirectoryError):
+        write_atomically(tmp_path / "file" / "table.csv", b"content")
+
+
+def test_what_a_dead_process_leaves_is_hidden_and_goes(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, pathlib; from flow.files import atomic\n"
+        "with atomic(pathlib.Path(sys.argv[1])) as file:\n"
+        "    file.write(b'half'); file.flush(); os._exit(9)\n"
+    )
+    deep = tmp_path / "a" / "b"
+    deep.mkdir(parents=True)
+    assert subprocess.run([sys.executable, "-c", code, deep / "video\n.zip"]).returncode == 9
+    (left,) = names(deep)
+    assert left.startswith(".video\n.zip.partial-")
+
+    living = deep / f".video.zip.partial-{os.getppid()}"
+    other = deep / ".video.partial-"
+    for path in (living, other):
+        path.write_bytes(b"")
+    remove_leftovers(tmp_path)
+    assert names(deep) == {living.name, other.name}
+
+
+def test_what_this_process_seems_to_have_left_is_of_another_one(tmp_path: Path) -> None:
+    # In a container each run may have the same process number.
+    (tmp_path / f".video.zip.partial-{os.getpid()}").write_bytes(b"")
+    remove_leftovers(tmp_path)
+    assert names(tmp_path) == set()

@@ -1,0 +1,1 @@
+"""Which videos, which frames, which part of the picture: from a store to clips for a network."""

@@ -1,0 +1,181 @@
+"""Clips of stored videos as PyTorch data sets: random ones to train on, even ones to test on."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from flow.errors import InputError
+from flow.store import StoreFile, store_path
+from twostream.data.annotations import Video
+from twostream.data.sampling import Short, even_runs, positions, random_run
+from twostream.data.transforms import Geometry, Stream, test_view, train_view
+
+# What a random stream is for, so that no two of them start alike.
+_ORDER, _CLIP = 0, 1
+
+
+class TrainingClips(Dataset[tuple[Tensor, int, int]]):
+    """A random clip of each video.
+
+    The key (epoch, index) gives (clip float32 (C, T, H, W), label, index). A clip depends on the
+    seed, the epoch and the index alone: not on what was read before, nor on which worker reads it.
+    With the same seed both streams give the same frames, window and side.
+
+    Args:
+        store: Folder of store files.
+        videos: The videos, all of them stored.
+        stream: "rgb" or "flow".
+        length: Frames, or flow fields, in a clip.
+        geometry: Sizes to resize and to crop to.
+        seed: 0 or more.
+        short: What stands in for the frames that a shorter video lacks.
+        mirror: Mirror half of the clips.
+
+    Raises:
+        InputError: No videos, or a length or filling that there is not. On reading: a store file
+            that is missing or damaged, or images smaller than the crop.
+    """
+
+    def __init__(
+        self,
+        store: Path,
+        videos: tuple[Video, ...],
+        stream: Stream,
+        length: int,
+        geometry: Geometry,
+        seed: int,
+        short: Short = "repeat",
+        mirror: bool = True,
+    ) -> None:
+        _check(videos, length, clips=1, short=short)
+        self.store = store
+        self.videos = videos
+        self.stream = stream
+        self.length = length
+        self.geometry = geometry
+        self.seed = seed
+        self.short = short
+        self.mirror = mirror
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int, int]:
+        epoch, index = key
+        rng = np.random.default_rng([_CLIP, self.seed, epoch, index])
+        with _opened(self.store, self.videos[index].id) as file:
+            run = random_run(positions(file.meta.frames), self.length, rng, self.short)
+            images = _read(file, self.stream, run)
+        clip = train_view(images, self.stream, self.geometry, rng, mirror=self.mirror)
+        return clip, self.videos[index].label, index
+
+
+class TestClips(Dataset[tuple[Tensor, int, int]]):
+    """Evenly spread clips of each video, centre crop.
+
+    The index gives (clips float32 (N, C, T, H, W), label, index). Clips may share frames; each
+    frame is read once.
+
+    Args:
+        store: Folder of store files.
+        videos: The videos, all of them stored.
+        stream: "rgb" or "flow".
+        length: Frames, or flow fields, in a clip.
+        clips: Clips a video, N.
+        geometry: Sizes to resize and to crop to.
+        mirror: The mirror images of the clips instead of the clips.
+        short: What stands in for the frames that a shorter video lacks.
+
+    Raises:
+        InputError: As `TrainingClips`, and for less than one clip.
+    """
+
+    def __init__(
+        self,
+        store: Path,
+        videos: tuple[Video, ...],
+        stream: Stream,
+        length: int,
+        clips: int,
+        geometry: Geometry,
+        mirror: bool = False,
+        short: Short = "repeat",
+    ) -> None:
+        _check(videos, length, clips, short)
+        self.store = store
+        self.videos = videos
+        self.stream = stream
+        self.length = length
+        self.clips = clips
+        self.geometry = geometry
+        self.mirror = mirror
+        self.short = short
+
+    def __len__(self) -> int:
+        return len(self.videos)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
+        with _opened(self.store, self.videos[index].id) as file:
+            count = positions(file.meta.frames)
+            runs = even_runs(count, self.length, self.clips, self.short)
+            needed, place = np.unique(runs, return_inverse=True)
+            images = _read(file, self.stream, needed)
+        view = test_view(images, self.stream, self.geometry, mirror=self.mirror)
+        clips = view[:, place.reshape(runs.shape)].transpose(0, 1)
+        return clips.contiguous(), self.videos[index].label, index
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """The keys (epoch, index) of one epoch of `TrainingClips`, each index once, shuffled."""
+
+    def __init__(self, count: int, seed: int, epoch: int) -> None:
+        self.count = count
+        self.seed = seed
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return ((self.epoch, index) for index in epoch_order(self.count, self.seed, self.epoch))
+
+
+@lru_cache(maxsize=2)
+def epoch_order(count: int, seed: int, epoch: int) -> tuple[int, ...]:
+    """The indices 0 to ``count`` - 1 in the random order of one epoch."""
+    return tuple(np.random.default_rng([_ORDER, seed, epoch]).permutation(count).tolist())
+
+
+def worker_init(worker: int) -> None:
+    """Hold OpenCV to one thread in a worker of a DataLoader, which has as many workers as cores."""
+    cv2.setNumThreads(1)
+
+
+def _check(videos: tuple[Video, ...], length: int, clips: int, short: Short) -> None:
+    """Fail on making a data set rather than on its first clip."""
+    if not videos:
+        raise InputError("The list of videos is empty; give a split that has some.")
+    even_runs(length, length, clips, short)
+
+
+@contextmanager
+def _opened(store: Path, video_id: str) -> Iterator[StoreFile]:
+    """A store file; where it is damaged, the error also says how to find others that are."""
+    try:
+        with StoreFile(store_path(store, video_id)) as file:
+            yield file
+    except InputError as problem:
+        raise InputError(
+            f"{str(problem).rstrip('.')}; all such faults are found by: python -m flow verify {store}"
+        ) from problem
+
+
+def _read(file: StoreFile, stream: Stream, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
+    return file.frames(indices) if stream == "rgb" else file.flow_images(indices)
