@@ -7,6 +7,7 @@ STAMP   := $(VENV)/installed
 # The demo's data unless you give your own.
 VIDEOS  ?= demo/videos
 STORE   ?= demo/store
+BOUND   ?= $(if $(filter demo/videos,$(VIDEOS)),4,20)
 LISTS   ?= demo/annotations.csv
 DATASET ?= csv
 SPLIT   ?= column
@@ -37,7 +38,7 @@ demo/annotations.csv: | install
 	$(PYTHON) -m twostream.demo make demo
 
 flow: install $(if $(filter demo/videos,$(VIDEOS)),demo/annotations.csv) ## Extract optical flow: VIDEOS= STORE= (the demo's where not given)
-	$(PYTHON) -m flow extract $(VIDEOS) $(STORE) $(ARGS)
+	$(PYTHON) -m flow extract $(VIDEOS) $(STORE) --bound $(BOUND) $(ARGS)
 
 train: install ## Train both streams: EXPERIMENT= DATASET= LISTS= SPLIT= STORE= RUN=
 	$(PYTHON) -m twostream train $(EXPERIMENT) --dataset $(DATASET) --lists $(LISTS) --split $(SPLIT) --store $(STORE) --run $(RUN) $(ARGS)

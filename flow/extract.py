@@ -196,7 +196,7 @@ def verify_store(store: Path, workers: int | None = None, progress: bool = True)
     tasks = list(files.values())
     with (
         closing(engines.run(_verify, tasks, workers or _usable_processors())) as events,
-        _bar(len(tasks), "files", progress) as bar,
+        _bar(len(tasks), " files", progress) as bar,
     ):
         for event in events:
             if isinstance(event, engines.Done):
@@ -421,7 +421,9 @@ class _Record:
 
     def _write(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
         text = io.StringIO(newline="")
-        csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+        # All texts are quoted: before Python 3.13 a bare "\r" in one would not be.
+        writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+        writer.writerows([columns, *rows])
         # A file name that is no UTF-8 is the reason of a failure, and must be told.
         write_atomically(self._store / name, text.getvalue().encode(errors="backslashreplace"))
 
@@ -444,7 +446,7 @@ class _Progress:
     """A bar in flows. How many there will be is estimated from the sizes of the videos to do."""
 
     def __init__(self, jobs: Sequence[_Job], shown: bool) -> None:
-        self._bar = _bar(None, "flows", shown)
+        self._bar = _bar(None, " flows", shown)
         self._videos, self._ended = len(jobs), 0
         self._bytes_left = sum(job.bytes for job in jobs)
         self._bytes_done = 0

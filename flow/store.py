@@ -348,7 +348,7 @@ def video_id(video: PurePath) -> str:
 def store_path(store: Path, video_id: str) -> Path:
     """Where the store file of a video lies; raises InputError for an id that leads elsewhere."""
     parts = PurePosixPath(video_id)
-    if str(parts) != video_id or parts.is_absolute() or {".", ".."} & set(parts.parts):
+    if str(parts) != video_id or parts.is_absolute() or not parts.name or ".." in parts.parts:
         raise InputError(f"{video_id!r} is no id of a video; give its path inside the folder.")
     return store / f"{video_id}.zip"
 

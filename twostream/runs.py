@@ -10,7 +10,7 @@ RUN/rgb/scores.npz      scores of the test list
 import hashlib
 import io
 import json
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -170,17 +170,16 @@ def refuse_other(folder: Path, run: Run) -> None:
         there = Run.from_json(path.read_text())
     except (ValueError, KeyError, TypeError) as problem:
         raise InputError(f"{path} is no description of a run ({problem}); remove it") from problem
-    # A longer training goes on from a shorter one.
-    if replace(there.experiment, steps=1) == replace(run.experiment, steps=1) and (
-        there.data == run.data and there.stream == run.stream
-    ):
-        return
-    pairs = [
+    differences = [
         (field.name, getattr(old, field.name), getattr(new, field.name))
-        for old, new in ((there.experiment, run.experiment), (there.data, run.data))
+        for old, new in ((there.experiment, run.experiment), (there.data, run.data), (there, run))
         for field in fields(new)
+        if field.name not in ("experiment", "data", "steps")  # more steps: a run that goes on
+        and getattr(old, field.name) != getattr(new, field.name)
     ]
-    name, old, new = next(pair for pair in pairs if pair[1] != pair[2])
+    if not differences:
+        return
+    name, old, new = differences[0]
     raise InputError(
         f"{folder} holds a run with {name} {old} instead of {new}; "
         "give another folder, or remove that one."

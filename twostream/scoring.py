@@ -11,7 +11,7 @@ from tqdm import tqdm
 from flow.errors import InputError
 from flow.store import StoreFile, store_path
 from twostream.data.annotations import Annotations
-from twostream.data.clips import TestClips, worker_init
+from twostream.data.clips import TestClips, batches, worker_init
 from twostream.experiments import Experiment
 from twostream.runs import Checkpoint, Data, sha256
 from twostream.scores import Scores, Source, log_of_mean, softmax
@@ -56,9 +56,8 @@ def score(
     shape = len(clips), experiment.test_clips, len(checkpoint.classes)
     clip_logits = np.empty(shape, np.float32)
     with torch.inference_mode():
-        for tensors, _, index in tqdm(
-            loader, desc=f"score {run.stream}", unit="video", disable=None
-        ):
+        bar = tqdm(batches(loader), f"score {run.stream}", len(clips), unit="video", disable=None)
+        for tensors, _, index in bar:
             parts = [model(part.to(target)) for part in tensors.split(experiment.clips_at_once)]
             clip_logits[index] = torch.cat(parts).cpu().numpy()
     probabilities = softmax(clip_logits).swapaxes(0, 1)

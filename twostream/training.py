@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Sampler
 from flow.errors import InputError
 from flow.files import write_atomically
 from twostream.data.annotations import Annotations
-from twostream.data.clips import TrainingClips, epoch_order, worker_init
+from twostream.data.clips import TrainingClips, batches, epoch_order, worker_init
 from twostream.experiments import Experiment
 from twostream.log import Epoch, Log
 from twostream.models import P3D, load_weights, parameter_groups, start_temporal
@@ -166,7 +166,7 @@ def _steps(
         generator=torch.Generator(),  # or it would draw from dropout's numbers
     )
     parts: list[tuple[Tensor, Tensor]] = []
-    for tensors, labels, _ in loader:
+    for tensors, labels, _ in batches(loader):
         parts.append((tensors, labels))
         if sum(len(part[1]) for part in parts) == experiment.batch:
             yield parts

@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 from numbers import Integral, Real
 from typing import Literal, get_args
 
@@ -18,11 +19,7 @@ from numpy.typing import NDArray
 from flow.errors import InputError
 
 Sampling = Literal["opencv", "opencv_cuda"]
-Solver = Literal["auto", "reference", "opencv", "cpu", "cuda"]
-Solve = Callable[
-    [NDArray[np.float32], NDArray[np.float32], "TVL1Params", NDArray[np.float32] | None],
-    NDArray[np.float32],
-]
+Solver = Literal["auto", "reference", "opencv", "cpu"]
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,9 @@ class TVL1Params:
                 raise InputError(
                     f"TV-L1 parameter {field.name} is {value!r}; give a number above 0."
                 )
-            if field.type is int and not (number and isinstance(value, Integral) and value >= 1):
+            if field.type is int and not (
+                number and isinstance(value, Integral) and int(value) >= 1
+            ):
                 raise InputError(
                     f"TV-L1 parameter {field.name} is {value!r}; give a whole number from 1."
                 )
@@ -96,7 +95,7 @@ def choose_solver(solver: Solver = "auto") -> str:
         raise InputError(
             f"Solver {solver!r} is unknown; give one of {', '.join(get_args(Solver))}."
         )
-    return "opencv" if solver == "auto" else solver
+    return "cpu" if solver == "auto" else solver
 
 
 def tvl1(
@@ -106,6 +105,7 @@ def tvl1(
     solver: Solver = "auto",
     *,
     initial: NDArray[np.float32] | None = None,
+    threads: int | None = None,
 ) -> NDArray[np.float32]:
     """Optical flow from ``previous`` to ``following``.
 
@@ -113,9 +113,11 @@ def tvl1(
         previous: Grey image (H, W) or images (N, H, W); uint8 from 0 to 255 or float32 from 0 to 1.
         following: The same shape and dtype.
         params: The scheme and its parameters; OpenCV's CPU defaults where not given.
-        solver: ``"reference"`` (NumPy), ``"opencv"``, ``"cpu"``, ``"cuda"``, or ``"auto"``: the
+        solver: ``"reference"`` (NumPy), ``"opencv"``, ``"cpu"`` (native), or ``"auto"``: the
             fastest that this machine has.
         initial: Flow to start from, float32 of the result's shape; zero where not given.
+        threads: Pairs that ``"cpu"`` solves at a time, one a processor where not given; the other
+            solvers take what they take.
 
     Returns:
         float32 (H, W, 2) or (N, H, W, 2), pixels: channel 0 to the right, channel 1 downwards.
@@ -140,7 +142,7 @@ def tvl1(
         if not np.isfinite(initial).all():
             raise InputError("The initial flow has NaN or infinity in it; give finite numbers.")
         start = np.ascontiguousarray(initial.reshape(*first.shape, 2))
-    result = _load(solver)(first, second, params or TVL1Params(), start)
+    result = _load(solver, threads)(first, second, params or TVL1Params(), start)
     return result.reshape(*previous.shape, 2)
 
 
@@ -148,13 +150,20 @@ def tvl1_video(
     frames: NDArray[np.uint8] | NDArray[np.float32],
     params: TVL1Params | None = None,
     solver: Solver = "auto",
+    *,
+    threads: int | None = None,
 ) -> NDArray[np.float32]:
-    """Optical flow between neighbouring frames: grey (T, H, W) to float32 (T - 1, H, W, 2)."""
+    """Optical flow between neighbouring frames: grey (T, H, W) to float32 (T - 1, H, W, 2).
+
+    The same as ``tvl1(frames[:-1], frames[1:], ...)``; ``"cpu"`` then builds one pyramid a frame.
+    """
     if frames.ndim != 3:
         raise InputError(f"The frames have shape {frames.shape}; give grey frames (T, H, W).")
-    if len(frames) < 2:
+    images = _as_batch(frames, "video")
+    solve = _load(solver, threads)
+    if len(images) < 2:
         return np.zeros((0, *frames.shape[1:], 2), np.float32)
-    return tvl1(frames[:-1], frames[1:], params, solver)
+    return solve(images[:-1], images[1:], params or TVL1Params(), None)
 
 
 def _as_batch(images: NDArray[np.uint8] | NDArray[np.float32], name: str) -> NDArray[np.float32]:
@@ -175,9 +184,10 @@ def _as_batch(images: NDArray[np.uint8] | NDArray[np.float32], name: str) -> NDA
     return np.ascontiguousarray(batch * np.float32(255))
 
 
-def _load(solver: Solver) -> Solve:
+def _load(solver: Solver, threads: int | None) -> Callable[..., NDArray[np.float32]]:
+    """The function ``solve(previous, following, params, initial)`` of a solver's module."""
     name = choose_solver(solver)
     if importlib.util.find_spec(f"flow.tvl1.{name}") is None:
         raise InputError(f"The TV-L1 solver {name!r} is not built here; give another solver.")
-    solve: Solve = importlib.import_module(f"flow.tvl1.{name}").solve
-    return solve
+    solve: Callable[..., NDArray[np.float32]] = importlib.import_module(f"flow.tvl1.{name}").solve
+    return partial(solve, threads=threads) if name == "cpu" else solve

@@ -1,5 +1,6 @@
 """Training and scoring on stored clips: identity (resume, workers), laws, and what is refused."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -142,6 +143,20 @@ def test_a_missing_video_is_named_or_left_out(run: Run, tmp_path: Path) -> None:
     )
     train(allowed, tmp_path / "r", workers=0)
     assert (tmp_path / "r" / "missing.txt").read_text() == "gone/gone\n"
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_damaged_store_file_is_one_sentence(run: Run, tmp_path: Path, workers: int) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(run.data.store, store)
+    damaged = sorted((store / "rings_left").glob("*_g01.zip"))[0]
+    content = bytearray(damaged.read_bytes())
+    content[200:-20_000] = bytes(len(content) - 20_200)  # the directory at the end stays
+    damaged.write_bytes(content)
+    hurt = replace(run, data=replace(run.data, store=store))
+    with pytest.raises(InputError, match=f"{damaged.name} .*flow verify") as error:
+        train(hurt, tmp_path / "r", workers=workers)
+    assert len(str(error.value).splitlines()) == 1
 
 
 def test_scores_are_those_of_the_network_on_even_clips(run: Run, tmp_path: Path) -> None:

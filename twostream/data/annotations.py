@@ -39,7 +39,7 @@ class Video:
 
     def __post_init__(self) -> None:
         path = PurePosixPath(self.id)
-        strange = "\\" in self.id or any(ord(character) < 32 for character in self.id)
+        strange = "\\" in self.id or "\0" in self.id
         outside = path.is_absolute() or ".." in path.parts or not path.name
         if strange or outside or str(path) != self.id:
             raise InputError(
@@ -181,7 +181,8 @@ def csv_annotations(path: Path, split: str) -> Annotations:
             of whole groups, nearly equal in size (scikit-learn's GroupKFold).
 
     Returns:
-        Annotations named as the file, its classes the sorted labels.
+        Annotations named after the file and its folder ("weizmann/annotations"), the classes its
+        sorted labels.
     """
     rows = _csv_rows(path)
     classes = tuple(sorted({row.label for row in rows}))
@@ -189,7 +190,8 @@ def csv_annotations(path: Path, split: str) -> Annotations:
     held_out = _csv_held_out(path, rows, split)
     train = tuple(video for video, held in zip(videos, held_out, strict=True) if not held)
     test = tuple(video for video, held in zip(videos, held_out, strict=True) if held)
-    return Annotations(path.stem, split, classes, train, test)
+    name = f"{path.resolve().parent.name}/{path.stem}"
+    return Annotations(name, split, classes, train, test)
 
 
 def groups(path: Path) -> tuple[str, ...]:

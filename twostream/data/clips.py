@@ -4,18 +4,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from flow.errors import InputError
 from flow.store import StoreFile, store_path
 from twostream.data.annotations import Video
 from twostream.data.sampling import Short, even_runs, positions, random_run
-from twostream.data.transforms import Geometry, Stream, test_view, train_view
+from twostream.data.transforms import Geometry, test_view, train_view
+from twostream.streams import Stream
 
 # What a random stream is for, so that no two of them start alike.
 _ORDER, _CLIP = 0, 1
@@ -55,6 +57,8 @@ class TrainingClips(Dataset[tuple[Tensor, int, int]]):
         mirror: bool = True,
     ) -> None:
         _check(videos, length, clips=1, short=short)
+        if seed < 0:
+            raise InputError(f"The seed is {seed}; give 0 or more.")
         self.store = store
         self.videos = videos
         self.stream = stream
@@ -69,12 +73,14 @@ class TrainingClips(Dataset[tuple[Tensor, int, int]]):
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int, int]:
         epoch, index = key
+        video = self.videos[index]
         rng = np.random.default_rng([_CLIP, self.seed, epoch, index])
-        with _opened(self.store, self.videos[index].id) as file:
+        with _opened(self.store, video.id) as file:
             run = random_run(positions(file.meta.frames), self.length, rng, self.short)
             images = _read(file, self.stream, run)
-        clip = train_view(images, self.stream, self.geometry, rng, mirror=self.mirror)
-        return clip, self.videos[index].label, index
+        with _naming(video.id):
+            clip = train_view(images, self.stream, self.geometry, rng, mirror=self.mirror)
+        return clip, video.label, index
 
 
 class TestClips(Dataset[tuple[Tensor, int, int]]):
@@ -122,29 +128,16 @@ class TestClips(Dataset[tuple[Tensor, int, int]]):
         return len(self.videos)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
-        with _opened(self.store, self.videos[index].id) as file:
+        video = self.videos[index]
+        with _opened(self.store, video.id) as file:
             count = positions(file.meta.frames)
             runs = even_runs(count, self.length, self.clips, self.short)
             needed, place = np.unique(runs, return_inverse=True)
             images = _read(file, self.stream, needed)
-        view = test_view(images, self.stream, self.geometry, mirror=self.mirror)
+        with _naming(video.id):
+            view = test_view(images, self.stream, self.geometry, mirror=self.mirror)
         clips = view[:, place.reshape(runs.shape)].transpose(0, 1)
-        return clips.contiguous(), self.videos[index].label, index
-
-
-class EpochSampler(Sampler[tuple[int, int]]):
-    """The keys (epoch, index) of one epoch of `TrainingClips`, each index once, shuffled."""
-
-    def __init__(self, count: int, seed: int, epoch: int) -> None:
-        self.count = count
-        self.seed = seed
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return ((self.epoch, index) for index in epoch_order(self.count, self.seed, self.epoch))
+        return clips.contiguous(), video.label, index
 
 
 @lru_cache(maxsize=2)
@@ -158,11 +151,21 @@ def worker_init(worker: int) -> None:
     cv2.setNumThreads(1)
 
 
+def batches(loader: "DataLoader[Any]") -> Iterator[Any]:
+    """What the loader gives; an error of a worker process is told as if it were this one's."""
+    try:
+        yield from loader
+    except InputError as problem:
+        # The worker's text is a traceback that ends with the sentence.
+        sentence = str(problem).strip().rsplit("flow.errors.InputError: ", 1)[-1]
+        raise InputError(sentence) from problem
+
+
 def _check(videos: tuple[Video, ...], length: int, clips: int, short: Short) -> None:
     """Fail on making a data set rather than on its first clip."""
     if not videos:
         raise InputError("The list of videos is empty; give a split that has some.")
-    even_runs(length, length, clips, short)
+    even_runs(1, length, clips, short)
 
 
 @contextmanager
@@ -172,10 +175,20 @@ def _opened(store: Path, video_id: str) -> Iterator[StoreFile]:
         with StoreFile(store_path(store, video_id)) as file:
             yield file
     except InputError as problem:
+        reason = str(problem).rstrip(".")
         raise InputError(
-            f"{str(problem).rstrip('.')}; all such faults are found by: python -m flow verify {store}"
+            f"{reason}; find every such fault with: python -m flow verify {store}"
         ) from problem
 
 
 def _read(file: StoreFile, stream: Stream, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
     return file.frames(indices) if stream == "rgb" else file.flow_images(indices)
+
+
+@contextmanager
+def _naming(video_id: str) -> Iterator[None]:
+    """Say of which video an error is."""
+    try:
+        yield
+    except InputError as problem:
+        raise InputError(f"Video {video_id}: {problem}") from problem

@@ -7,7 +7,7 @@ Mei, ICCV 2017; their Caffe definitions).
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 import cv2
 import numpy as np
@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flow.errors import InputError
-
-Stream = Literal["rgb", "flow"]
+from twostream.streams import CHANNELS, STREAMS, Stream
 
 BGR_MEAN = (104.0, 117.0, 123.0)
 # Both encodings store zero motion as 128, so that it reaches the network as exactly 0.
 FLOW_ZERO = 128
+# The value of each code. JPEG may turn the lowest code, 1, into 0; read as 1, a mirror stays exact.
+_MOTION = np.maximum(np.arange(256, dtype=np.float32), 1) - FLOW_ZERO
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,10 @@ def train_view(
     Returns:
         float32 (C, T, height, width) of the crop.
     """
-    resized = _resized(_checked(images, stream), stream, geometry.resize)
-    rows, columns = geometry.room(*resized.shape[1:3])
+    rows, columns = _room(images, stream, geometry)
     top, left = int(rng.integers(rows + 1)), int(rng.integers(columns + 1))
     turn = bool(rng.random() < 0.5)
-    clip = _normalised(_crop(resized, top, left, geometry.crop), stream)
+    clip = _window(images, stream, geometry, top, left)
     return mirrored(clip, stream) if turn and mirror else clip
 
 
@@ -102,9 +102,8 @@ def test_view(
     Returns:
         float32 (C, T, height, width) of the crop.
     """
-    resized = _resized(_checked(images, stream), stream, geometry.resize)
-    rows, columns = geometry.room(*resized.shape[1:3])
-    clip = _normalised(_crop(resized, rows // 2, columns // 2, geometry.crop), stream)
+    rows, columns = _room(images, stream, geometry)
+    clip = _window(images, stream, geometry, rows // 2, columns // 2)
     return mirrored(clip, stream) if mirror else clip
 
 
@@ -119,55 +118,48 @@ def mirrored(clips: Tensor, stream: Stream) -> Tensor:
     return flipped
 
 
-def _checked(images: NDArray[np.uint8], stream: Stream) -> NDArray[np.uint8]:
-    if stream not in get_args(Stream):
-        raise InputError(
-            f"Stream {stream!r} is unknown; give one of {', '.join(get_args(Stream))}."
-        )
-    channels = 3 if stream == "rgb" else 2
+def _room(images: NDArray[np.uint8], stream: Stream, geometry: Geometry) -> tuple[int, int]:
+    if stream not in STREAMS:
+        raise InputError(f"Stream {stream!r} is unknown; give one of {', '.join(STREAMS)}.")
+    channels = CHANNELS[stream]
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != channels:
         raise InputError(
             f"The {stream} images are {images.dtype} {images.shape}; "
             f"give uint8 (T, H, W, {channels})."
         )
-    return images
+    return geometry.room(*(geometry.resize or images.shape[1:3]))
 
 
-def _resized(
-    images: NDArray[np.uint8], stream: Stream, size: tuple[int, int] | None
-) -> NDArray[Any]:
-    """Images (T, H, W, C) at ``size``: RGB as uint8, flow as float32 around zero.
-
-    Flow vectors are scaled with the size, as by `flow.encoding.resize`.
-    """
+def _window(
+    images: NDArray[np.uint8], stream: Stream, geometry: Geometry, top: int, left: int
+) -> Tensor:
+    """The crop from (top, left) on of the resized images, as a normalised clip."""
+    height, width = images.shape[1:3]
+    size = geometry.resize or (height, width)
+    rows, columns = slice(top, top + geometry.crop[0]), slice(left, left + geometry.crop[1])
     if stream == "rgb":
-        return _bilinear(images, size)
-    # JPEG may turn the lowest code, 1, into 0; read as 1, a mirror stays exact for every value.
-    centred = np.subtract(np.maximum(images, 1), FLOW_ZERO, dtype=np.float32)
-    resized = _bilinear(centred, size)
-    if resized is not centred:
-        height, width = images.shape[1:3]
-        resized *= np.array([resized.shape[2] / width, resized.shape[1] / height], np.float32)
-    return resized
+        planes = _resized(images, size)[:, rows, columns].transpose(3, 0, 1, 2)
+        clip = planes[::-1].astype(np.float32, order="C")
+        clip -= np.array(BGR_MEAN, np.float32).reshape(3, 1, 1, 1)
+    else:
+        # Resized as floats around zero, since rounding would cost a share of small motion.
+        planes = _resized(_centred(images), size)[:, rows, columns].transpose(3, 0, 1, 2)
+        clip = np.ascontiguousarray(planes)
+        # Vectors are scaled with the size, as by `flow.encoding.resize`.
+        clip *= np.array([size[1] / width, size[0] / height], np.float32).reshape(2, 1, 1, 1)
+    return torch.from_numpy(clip)
 
 
-def _bilinear(images: NDArray[Any], size: tuple[int, int] | None) -> NDArray[Any]:
-    if size is None or size == images.shape[1:3]:
+def _centred(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    frames, height, width, _ = images.shape
+    centred: NDArray[np.float32] = cv2.LUT(images.reshape(frames * height, width, 2), _MOTION)
+    return centred.reshape(images.shape)
+
+
+def _resized(images: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    if size == images.shape[1:3]:
         return images
     resized = np.empty((len(images), *size, images.shape[3]), images.dtype)
     for image, target in zip(images, resized, strict=True):
         cv2.resize(image, size[::-1], dst=target, interpolation=cv2.INTER_LINEAR)
     return resized
-
-
-def _crop(images: NDArray[Any], top: int, left: int, size: tuple[int, int]) -> NDArray[Any]:
-    return images[:, top : top + size[0], left : left + size[1]]
-
-
-def _normalised(images: NDArray[Any], stream: Stream) -> Tensor:
-    planes = images.transpose(3, 0, 1, 2)
-    if stream == "flow":
-        return torch.from_numpy(np.ascontiguousarray(planes))
-    clip = planes[::-1].astype(np.float32, order="C")
-    clip -= np.array(BGR_MEAN, np.float32).reshape(3, 1, 1, 1)
-    return torch.from_numpy(clip)

@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import GroupKFold
 
@@ -269,8 +269,17 @@ def test_csv_quotes_and_commas(tmp_path):
 
 
 def test_ids_are_those_of_the_store(tmp_path):
-    names = ["a.avi", "b/a.b.mp4", "b/.c.avi", "-d/e f.avi", "g/h&;[!]#~.avi", "ü/ü.avi", "i"]
-    path = csv_file(tmp_path, "".join(["video,label\n", *(f"{name},x\n" for name in names)]))
+    names = [
+        "a.avi",
+        "b/a.b.mp4",
+        "b/.c.avi",
+        "-d/e f.avi",
+        "g/h&;[!]#~.avi",
+        "ü/ü.avi",
+        "i",
+        "new\nline.avi",
+    ]
+    path = csv_file(tmp_path, "".join(["video,label\n", *(f'"{name}",x\n' for name in names)]))
     lists = csv_annotations(path, "fold:1/2")
     ids = {video.id for video in (*lists.train, *lists.test)}
     assert ids == {video_id(PurePosixPath(name)) for name in names}
@@ -329,6 +338,7 @@ def test_csv_real_data(shared, name, videos, folds_of_group, classes):
         ("video,label\nb/../../a.avi,x\n", "fold:1/2", "line 2: The video name"),
         ("video,label\nb\\a.avi,x\n", "fold:1/2", "with / between folders"),
         ("video,label\n.,x\n", "fold:1/2", "line 2"),
+        ("video,label\na\0.avi,x\n", "fold:1/2", "line 2"),
         ("video,label\na.avi,x\n", "column", "line 2: there is no column split"),
         (
             "video,label,split\na.avi,x,val\n",
@@ -412,6 +422,7 @@ def _grouped(draw):
     return tuple(Video(f"v{i}", label, f"g{source}") for i, (label, source) in pairs)
 
 
+@settings(derandomize=True, deadline=None)
 @given(_grouped(), st.floats(0.05, 0.6), st.integers(0, 100))
 def test_hold_out_takes_whole_groups_and_no_whole_class(videos, fraction, seed):
     try:

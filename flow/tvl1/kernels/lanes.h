@@ -1,0 +1,99 @@
+// Several floats side by side: as many as one vector register of the compiled target holds.
+//
+// Everything that depends on the target has internal linkage: an inline function of one target
+// must never be the copy that the linker keeps for another.
+#pragma once
+
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#include "pixel.h"
+
+namespace tvl1 {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kLanes = 16;
+#elif defined(__AVX__)
+constexpr int kLanes = 8;
+#else
+constexpr int kLanes = 4;
+#endif
+
+typedef float FloatVector __attribute__((vector_size(4 * kLanes)));
+typedef int IntVector __attribute__((vector_size(4 * kLanes)));
+
+struct Lanes {
+  static constexpr int count = kLanes;
+  FloatVector v;
+
+  Lanes() = default;
+  TVL1_FUNCTION Lanes(FloatVector vector) : v(vector) {}
+  TVL1_FUNCTION explicit Lanes(float value) : v(value - FloatVector{}) {}
+};
+
+TVL1_FUNCTION Lanes operator+(Lanes a, Lanes b) { return a.v + b.v; }
+TVL1_FUNCTION Lanes operator-(Lanes a, Lanes b) { return a.v - b.v; }
+TVL1_FUNCTION Lanes operator*(Lanes a, Lanes b) { return a.v * b.v; }
+TVL1_FUNCTION Lanes operator/(Lanes a, Lanes b) { return a.v / b.v; }
+
+#if defined(__AVX512F__)
+TVL1_FUNCTION Lanes minimum(Lanes a, Lanes b) { return _mm512_min_ps(a.v, b.v); }
+TVL1_FUNCTION Lanes maximum(Lanes a, Lanes b) { return _mm512_max_ps(a.v, b.v); }
+TVL1_FUNCTION Lanes square_root(Lanes a) { return _mm512_sqrt_ps(a.v); }
+#elif defined(__AVX__)
+TVL1_FUNCTION Lanes minimum(Lanes a, Lanes b) { return _mm256_min_ps(a.v, b.v); }
+TVL1_FUNCTION Lanes maximum(Lanes a, Lanes b) { return _mm256_max_ps(a.v, b.v); }
+TVL1_FUNCTION Lanes square_root(Lanes a) { return _mm256_sqrt_ps(a.v); }
+#elif defined(__x86_64__)
+TVL1_FUNCTION Lanes minimum(Lanes a, Lanes b) { return _mm_min_ps(a.v, b.v); }
+TVL1_FUNCTION Lanes maximum(Lanes a, Lanes b) { return _mm_max_ps(a.v, b.v); }
+TVL1_FUNCTION Lanes square_root(Lanes a) { return _mm_sqrt_ps(a.v); }
+#else
+TVL1_FUNCTION Lanes minimum(Lanes a, Lanes b) { return a.v < b.v ? a.v : b.v; }
+TVL1_FUNCTION Lanes maximum(Lanes a, Lanes b) { return a.v > b.v ? a.v : b.v; }
+TVL1_FUNCTION Lanes square_root(Lanes a) {
+  for (int i = 0; i < kLanes; ++i) a.v[i] = sqrtf(a.v[i]);
+  return a;
+}
+#endif
+
+TVL1_FUNCTION Lanes load(const float* from) {
+  FloatVector v;
+  memcpy(&v, from, sizeof v);
+  return v;
+}
+TVL1_FUNCTION void store(float* to, Lanes a) { memcpy(to, &a.v, sizeof a.v); }
+
+// 0, 1, 2, ... as integers.
+TVL1_FUNCTION IntVector lane_numbers() {
+  IntVector numbers;
+  for (int i = 0; i < kLanes; ++i) numbers[i] = i;
+  return numbers;
+}
+
+// The first n lanes, 0 in the others whatever they hold.
+TVL1_FUNCTION Lanes first(int n, Lanes a) {
+  const IntVector kept = lane_numbers() < n;
+  return (FloatVector)((IntVector)a.v & kept);
+}
+
+// The largest integers not above a, which must lie within the range of int.
+TVL1_FUNCTION IntVector floor_to_int(Lanes a) {
+  const IntVector truncated = __builtin_convertvector(a.v, IntVector);
+  return truncated + (IntVector)(__builtin_convertvector(truncated, FloatVector) > a.v);
+}
+TVL1_FUNCTION Lanes to_float(IntVector a) { return __builtin_convertvector(a, FloatVector); }
+
+// The sum in the order of the lanes.
+TVL1_FUNCTION double sum(Lanes a) {
+  double total = 0;
+  for (int i = 0; i < kLanes; ++i) total += static_cast<double>(a.v[i]);
+  return total;
+}
+
+}  // namespace
+}  // namespace tvl1

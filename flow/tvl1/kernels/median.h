@@ -1,0 +1,173 @@
+// The 3 x 3 and 5 x 5 median of a plane, border repeated (cv::medianBlur), by exchange networks:
+// no branches, so that a register's pixels go through together. What the result does not depend
+// on, the compiler drops.
+#pragma once
+
+#include "lanes.h"
+#include "solver.h"
+#include "sweep.h"
+
+namespace tvl1 {
+namespace {
+
+TVL1_FUNCTION void exchange(Lanes& a, Lanes& b) {
+  const Lanes low = minimum(a, b);
+  b = maximum(a, b);
+  a = low;
+}
+
+// The sorted union of sorted a and b: Batcher's odd-even merge (1968,
+// doi 10.1145/1468075.1468121), for any two lengths.
+template <int kA, int kB>
+struct Merge {
+  static TVL1_FUNCTION void run(const Lanes* a, const Lanes* b, Lanes* out) {
+    Lanes even_a[(kA + 1) / 2], even_b[(kB + 1) / 2], odd_a[kA / 2 + 1], odd_b[kB / 2 + 1];
+#pragma GCC unroll 16
+    for (int i = 0; i < kA; ++i) (i % 2 ? odd_a : even_a)[i / 2] = a[i];
+#pragma GCC unroll 16
+    for (int i = 0; i < kB; ++i) (i % 2 ? odd_b : even_b)[i / 2] = b[i];
+    constexpr int kEven = (kA + 1) / 2 + (kB + 1) / 2, kOdd = kA / 2 + kB / 2;
+    Lanes even[kEven], odd[kOdd + 1];
+    Merge<(kA + 1) / 2, (kB + 1) / 2>::run(even_a, even_b, even);
+    Merge<kA / 2, kB / 2>::run(odd_a, odd_b, odd);
+    out[0] = even[0];
+#pragma GCC unroll 16
+    for (int i = 0; i < kOdd; ++i) {
+      if (i + 1 < kEven) exchange(odd[i], even[i + 1]);
+      out[2 * i + 1] = odd[i];
+      if (i + 1 < kEven) out[2 * i + 2] = even[i + 1];
+    }
+    if (kEven == kOdd + 2) out[kA + kB - 1] = even[kEven - 1];
+  }
+};
+template <>
+struct Merge<1, 1> {
+  static TVL1_FUNCTION void run(const Lanes* a, const Lanes* b, Lanes* out) {
+    out[0] = minimum(a[0], b[0]);
+    out[1] = maximum(a[0], b[0]);
+  }
+};
+template <int kA>
+struct Merge<kA, 0> {
+  static TVL1_FUNCTION void run(const Lanes* a, const Lanes*, Lanes* out) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kA; ++i) out[i] = a[i];
+  }
+};
+template <int kB>
+struct Merge<0, kB> {
+  static TVL1_FUNCTION void run(const Lanes*, const Lanes* b, Lanes* out) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kB; ++i) out[i] = b[i];
+  }
+};
+template <>
+struct Merge<0, 0> {
+  static TVL1_FUNCTION void run(const Lanes*, const Lanes*, Lanes*) {}
+};
+
+template <int kN>
+TVL1_FUNCTION void sort(Lanes* a) {
+  if constexpr (kN > 1) {
+    constexpr int kHalf = kN / 2;
+    Lanes sorted[kN];
+    sort<kHalf>(a);
+    sort<kN - kHalf>(a + kHalf);
+    Merge<kHalf, kN - kHalf>::run(a, a + kHalf, sorted);
+#pragma GCC unroll 16
+    for (int i = 0; i < kN; ++i) a[i] = sorted[i];
+  }
+}
+
+// `plane` with `radius` pixels more on each side and one row more at the bottom, border repeated.
+// Row y of the plane is row y + radius of the result, its pixels start at kMargin.
+void repeat_border(const State& state, PlaneName plane, int radius, float* padded) {
+  const int width = state.width;
+  for (int y = -radius; y <= state.height + radius; ++y) {
+    const int row = y < 0 ? 0 : y < state.height ? y : state.height - 1;
+    const float* from = state.row(plane, row);
+    float* to = padded + (y + radius) * state.stride + kMargin;
+    memcpy(to, from, sizeof(float) * width);
+    for (int i = 1; i <= radius; ++i) {
+      to[-i] = from[0];
+      to[width - 1 + i] = from[width - 1];
+    }
+  }
+}
+
+void median3(const State& state, PlaneName plane, float* padded) {
+  repeat_border(state, plane, 1, padded);
+  for (int y = 0; y < state.height; ++y) {
+    const float* row = padded + y * state.stride + kMargin;
+    float* out = state.row(plane, y);
+    for (int x = 0; x < state.width; x += kLanes) {
+      Lanes window[9];
+#pragma GCC unroll 16
+      for (int i = 0; i < 9; ++i) window[i] = load(row + (i / 3) * state.stride + x + i % 3 - 1);
+      sort<9>(window);
+      store(out + x, window[4]);
+    }
+  }
+}
+
+// Two rows of results at a time. Their windows share four rows: of those 20 values only the six
+// in the middle can be the median once five more have come. Each row's own five are then sorted,
+// and the middle of 6 + 5 is the smallest of max(six[i], five[5 - i]).
+TVL1_FUNCTION Lanes middle(const Lanes* six, const float* row, int x) {
+  Lanes five[5];
+#pragma GCC unroll 16
+  for (int i = 0; i < 5; ++i) five[i] = load(row + x + i - 2);
+  sort<5>(five);
+  Lanes result = six[5];
+#pragma GCC unroll 16
+  for (int i = 0; i < 5; ++i) result = minimum(result, maximum(six[i], five[4 - i]));
+  return result;
+}
+
+TVL1_FUNCTION void middle_of_columns(const float* const line[4], int x, Lanes* six) {
+  Lanes column[5][4], left[8], pair[8], right[12], all[20];
+#pragma GCC unroll 16
+  for (int i = 0; i < 20; ++i) column[i / 4][i % 4] = load(line[i % 4] + x + i / 4 - 2);
+  Merge<4, 4>::run(column[0], column[1], left);
+  Merge<4, 4>::run(column[2], column[3], pair);
+  Merge<8, 4>::run(pair, column[4], right);
+  Merge<8, 12>::run(left, right, all);
+#pragma GCC unroll 16
+  for (int i = 0; i < 6; ++i) six[i] = all[7 + i];
+}
+
+void median5(const State& state, PlaneName plane, float* padded, float* lines) {
+  repeat_border(state, plane, 2, padded);
+  const ptrdiff_t stride = state.stride;
+  float* line[4];
+  for (int i = 0; i < 4; ++i) line[i] = lines + i * stride + kMargin;
+  for (int y = 0; y < state.height; y += 2) {
+    const float* top = padded + y * stride + kMargin;  // row y - 2 of the plane
+    for (int x = -kLanes; x < state.width + 2; x += kLanes) {
+      Lanes column[4];
+#pragma GCC unroll 16
+      for (int i = 0; i < 4; ++i) column[i] = load(top + (i + 1) * stride + x);
+      sort<4>(column);
+#pragma GCC unroll 16
+      for (int i = 0; i < 4; ++i) store(line[i] + x, column[i]);
+    }
+    float* out = state.row(plane, y);
+    float* next = y + 1 < state.height ? state.row(plane, y + 1) : nullptr;
+    for (int x = 0; x < state.width; x += kLanes) {
+      Lanes six[6];
+      middle_of_columns(line, x, six);
+      store(out + x, middle(six, top, x));
+      if (next) store(next + x, middle(six, top + 5 * stride, x));
+    }
+  }
+}
+
+void median_filter(const State& state, int side, const Scratch& scratch) {
+  for (const PlaneName plane : kFlowPlanes) {
+    if (side == 3) median3(state, plane, scratch.padded);
+    if (side == 5) median5(state, plane, scratch.padded, scratch.lines);
+  }
+}
+
+}  // namespace
+}  // namespace tvl1

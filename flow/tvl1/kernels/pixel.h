@@ -1,0 +1,119 @@
+// The formulas of one pixel, shared by the CPU and the CUDA solver.
+//
+// Sources: Zach, Pock, Bischof 2007 (doi 10.1007/978-3-540-74936-3_22); Sanchez, Meinhardt-Llopis,
+// Facciolo 2013 (doi 10.5201/ipol.2013.26), Algorithm 1; OpenCV's modules optflow and cudaoptflow.
+// F is float, or a type of several floats with the same operators (lanes.h).
+#pragma once
+
+#if !defined(__CUDACC_RTC__)
+#include <math.h>
+#endif
+
+#if defined(__CUDACC__)
+#define TVL1_FUNCTION __host__ __device__ __forceinline__
+#else
+#define TVL1_FUNCTION inline __attribute__((always_inline))
+#endif
+
+namespace tvl1 {
+
+TVL1_FUNCTION float minimum(float a, float b) { return a < b ? a : b; }
+TVL1_FUNCTION float maximum(float a, float b) { return a > b ? a : b; }
+TVL1_FUNCTION float square_root(float a) { return sqrtf(a); }
+
+// The first argument may be NaN: the result is then `low`.
+template <class F>
+TVL1_FUNCTION F clamp(F value, F low, F high) {
+  return minimum(maximum(value, low), high);
+}
+
+// 1 / |grad I1w|^2, the square not below the epsilon of float: as in OpenCV, the result is finite and
+// flat parts of the image do not move.
+template <class F>
+TVL1_FUNCTION F inverse_gradient(F I1wx, F I1wy) {
+  return F(1.0f) / maximum(I1wx * I1wx + I1wy * I1wy, F(1.1920929e-7f));
+}
+
+// rho_c = I1w - I1wx u1 - I1wy u2 - I0: the residual of the linearised brightness, less its
+// part that the iterations change.
+template <class F>
+TVL1_FUNCTION F residual_constant(F I1w, F I1wx, F I1wy, F u1, F u2, F I0) {
+  return I1w - I1wx * u1 - I1wy * u2 - I0;
+}
+
+// The operator TH: v = u - threshold * (I1wx, I1wy), with limit = lambda theta.
+template <class F>
+TVL1_FUNCTION F threshold(F rho, F inverse_gradient, F limit) {
+  return clamp(rho * inverse_gradient, F(0.0f) - limit, limit);
+}
+
+// p = (p + taut grad u) / (1 + taut |grad u|) for one component of the flow, taut = tau / theta.
+template <class F>
+TVL1_FUNCTION void dual_step(F ux, F uy, F taut, F& p1, F& p2) {
+  const F shrink = F(1.0f) / (F(1.0f) + taut * square_root(ux * ux + uy * uy));
+  p1 = (p1 + taut * ux) * shrink;
+  p2 = (p2 + taut * uy) * shrink;
+}
+
+// Weights of the samples at -1, 0, 1, 2 for a position at t of [0, 1) (Keys 1981,
+// doi 10.1109/TASSP.1981.1163711). At t = 0 they are exactly 0, 1, 0, 0.
+template <class F>
+TVL1_FUNCTION void cubic_weights(F t, float a, F weight[4]) {
+  const F A(a), s = F(1.0f) - t, q = t + F(1.0f);
+  weight[0] = ((A * q - F(5.0f * a)) * q + F(8.0f * a)) * q - F(4.0f * a);
+  weight[1] = (F(a + 2.0f) * t - F(a + 3.0f)) * t * t + F(1.0f);
+  weight[2] = (F(a + 2.0f) * s - F(a + 3.0f)) * s * s + F(1.0f);
+  weight[3] = F(1.0f) - weight[0] - weight[1] - weight[2];
+}
+
+// cv::remap with INTER_CUBIC.
+struct OpenCVCubic {
+  template <class F>
+  static TVL1_FUNCTION void weights(F t, F weight[4]) {
+    cubic_weights(t, -0.75f, weight);
+  }
+};
+
+// Catmull-Rom, as OpenCV's CUDA solver warps. It divides by the sum of the weights too, which is 1
+// but for rounding.
+struct CatmullRom {
+  template <class F>
+  static TVL1_FUNCTION void weights(F t, F weight[4]) {
+    cubic_weights(t, -0.5f, weight);
+  }
+};
+
+// Where output sample `index` lies in the input of a bilinear resize; scale = input / output size.
+TVL1_FUNCTION float half_pixel_coordinate(int index, double scale) {
+  return static_cast<float>((index + 0.5) * scale - 0.5);  // cv::resize
+}
+TVL1_FUNCTION float corner_coordinate(int index, double scale) {
+  return static_cast<float>(index) * static_cast<float>(scale);  // cv::cuda::resize
+}
+
+// The two samples between which a coordinate lies, and the weight of the higher one.
+struct Tap {
+  int low, high;
+  float weight;
+};
+
+TVL1_FUNCTION Tap tap(float coordinate, int size) {
+  const float last = static_cast<float>(size - 1);
+  const float inside = clamp(coordinate, 0.0f, last);
+  const int low = static_cast<int>(inside);
+  return {low, low + 1 < size ? low + 1 : low, inside - static_cast<float>(low)};
+}
+
+// A flow value in pixels as an image value: round(zero + gain v), halves to even, in [low, 255].
+// The two roundings of the product and the sum are those of flow.encoding.encode.
+TVL1_FUNCTION unsigned char encode(float v, float zero, float gain, float low) {
+#if defined(__CUDA_ARCH__)
+  const float value = __fadd_rn(zero, __fmul_rn(gain, v));
+#else
+  volatile float product = gain * v;  // keeps the compiler from fusing it with the sum
+  const float value = zero + product;
+#endif
+  return static_cast<unsigned char>(clamp(rintf(value), low, 255.0f));
+}
+
+}  // namespace tvl1

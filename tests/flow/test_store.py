@@ -1,0 +1,473 @@
+"""The store. Kinds: round trip, known answer (names, bytes, refusals), property (any damage)."""
+
+import dataclasses
+import json
+import pickle
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from flow.errors import InputError
+from flow.store import (
+    Meta,
+    StoreFile,
+    StoreWriter,
+    find_store_files,
+    read_meta,
+    store_path,
+    verify,
+    video_id,
+)
+from flow.tvl1 import TVL1Params
+
+FRAMES, HEIGHT, WIDTH = 5, 24, 33
+META = Meta(
+    source="daria bend.avi",
+    source_bytes=1234,
+    source_sha256="0f" * 32,
+    frames=FRAMES,
+    fps=25.0,
+    width=WIDTH,
+    height=HEIGHT,
+    decoder="opencv 5.0.0",
+    solver="opencv",
+    params=dataclasses.asdict(TVL1Params()),
+    bound=20.0,
+    encoding="symmetric",
+    clipped=0.125,
+)
+
+
+def smooth(rng: np.random.Generator, count: int, channels: int) -> NDArray[np.uint8]:
+    noise = rng.integers(0, 256, (count, 4, 5, channels), dtype=np.uint8)
+    return np.stack([cv2.resize(image, (WIDTH, HEIGHT)) for image in noise])
+
+
+@pytest.fixture(scope="module")
+def frames() -> NDArray[np.uint8]:
+    return smooth(np.random.default_rng(1), FRAMES, 3)
+
+
+@pytest.fixture(scope="module")
+def flows() -> NDArray[np.uint8]:
+    return smooth(np.random.default_rng(2), FRAMES - 1, 2)
+
+
+def write(path: Path, frames: NDArray[np.uint8], flows: NDArray[np.uint8]) -> Path:
+    with StoreWriter(path) as writer:
+        writer.add_frame(frames[0])
+        for frame, flow in zip(frames[1:], flows, strict=True):
+            writer.add_frame(frame)
+            writer.add_flow(flow)
+        writer.finish(META)
+    return path
+
+
+@pytest.fixture(scope="module")
+def whole(
+    tmp_path_factory: pytest.TempPathFactory, frames: NDArray[np.uint8], flows: NDArray[np.uint8]
+) -> Path:
+    """A store file that no test may change."""
+    return write(tmp_path_factory.mktemp("store") / "video.zip", frames, flows)
+
+
+@pytest.fixture
+def copy(whole: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(whole, tmp_path / "video.zip"))
+
+
+def rewrite(path: Path, change: Callable[[dict[str, bytes]], object]) -> None:
+    """Change the members of a zip file as another tool would."""
+    with zipfile.ZipFile(path) as file:
+        members = {name: file.read(name) for name in file.namelist()}
+    change(members)
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+
+
+def test_images_come_back(whole: Path, frames: NDArray[np.uint8], flows: NDArray[np.uint8]) -> None:
+    with StoreFile(whole) as store:
+        assert store.meta == META
+        assert store.meta.flows == FRAMES - 1
+        read = store.frames(np.arange(FRAMES))
+        read_flows = store.flow_images(range(FRAMES - 1))
+    assert read.dtype == read_flows.dtype == np.uint8
+    assert read.shape == frames.shape
+    assert read_flows.shape == flows.shape
+    # JPEG at quality 95: about one grey value on the mean, more in colour, whose chroma is halved.
+    assert np.abs(read.astype(int) - frames).mean() < 3
+    assert np.abs(read_flows.astype(int) - flows).mean() < 1
+    # Channels and indices are not exchanged: any other pairing is far away.
+    assert np.abs(read[..., ::-1].astype(int) - frames).mean() > 30
+    assert np.abs(read_flows[..., ::-1].astype(int) - flows).mean() > 30
+    assert np.abs(read_flows[1:].astype(int) - flows[:-1]).mean() > 30
+
+
+def test_any_tool_opens_it(whole: Path, flows: NDArray[np.uint8]) -> None:
+    with zipfile.ZipFile(whole) as file:
+        images = [f"img_{k:05d}.jpg" for k in range(1, FRAMES + 1)]
+        flow_images = [f"flow_{c}_{k:05d}.jpg" for k in range(1, FRAMES) for c in "xy"]
+        assert sorted(file.namelist()) == sorted([*images, *flow_images, "meta.json"])
+        assert {entry.compress_type for entry in file.infolist()} == {zipfile.ZIP_STORED}
+        assert json.loads(file.read("meta.json")) == dataclasses.asdict(META)
+        jpeg = np.frombuffer(file.read("flow_y_00002.jpg"), np.uint8)
+    image = cv2.imdecode(jpeg, cv2.IMREAD_UNCHANGED)
+    assert image.shape == (HEIGHT, WIDTH)  # grey
+    assert np.abs(image.astype(int) - flows[1, ..., 1]).mean() < 1
+
+
+def test_the_same_input_gives_the_same_bytes(
+    whole: Path, tmp_path: Path, frames: NDArray[np.uint8], flows: NDArray[np.uint8]
+) -> None:
+    again = write(tmp_path / "another name.zip", frames, flows)
+    assert again.read_bytes() == whole.read_bytes()
+
+
+def test_quality(tmp_path: Path, frames: NDArray[np.uint8]) -> None:
+    sizes = []
+    for quality in (50, 95):
+        path = tmp_path / f"{quality}.zip"
+        with StoreWriter(path, quality) as writer:
+            writer.add_frame(frames[0])
+            writer.add_frame(frames[1])
+            writer.add_flow(np.ascontiguousarray(frames[0, ..., :2]))
+            writer.finish(dataclasses.replace(META, frames=2, quality=quality))
+        sizes.append(path.stat().st_size)
+    assert sizes[0] < sizes[1]
+
+
+@given(data=st.data())
+def test_any_run_of_indices(whole: Path, data: st.DataObject) -> None:
+    with StoreFile(whole) as store:
+        for read, total in ((store.frames, FRAMES), (store.flow_images, FRAMES - 1)):
+            indices = data.draw(st.lists(st.integers(0, total - 1), max_size=12))
+            run = read(indices)
+            assert run.shape[:3] == (len(indices), HEIGHT, WIDTH)
+            assert np.array_equal(run, read(np.arange(total))[np.array(indices, int)])
+
+
+@pytest.mark.parametrize("indices", [[-1], [0, FRAMES], [1, -FRAMES, 2]])
+def test_indices_that_are_not_there(whole: Path, indices: list[int]) -> None:
+    with StoreFile(whole) as store:
+        for read in (store.frames, store.flow_images):
+            with pytest.raises(InputError, match=r"video\.zip.* index from 0 to"):
+                read(indices)
+        with pytest.raises(InputError, match="from 0 to 3"):
+            store.flow_images([FRAMES - 1])
+
+
+@pytest.mark.parametrize("indices", [[0.5], [[0]], [True], 1, ["a"]])
+def test_what_are_no_indices(whole: Path, indices: Any) -> None:
+    with StoreFile(whole) as store:
+        for read in (store.frames, store.flow_images):
+            with pytest.raises(InputError, match="whole numbers"):
+                read(indices)
+
+
+def test_it_pickles_as_its_path(whole: Path) -> None:
+    with StoreFile(whole) as store:
+        pickled = pickle.dumps(store)
+        with pickle.loads(pickled) as other:
+            assert np.array_equal(other.frames([3, 1]), store.frames([3, 1]))
+    assert len(pickled) < 1000
+
+
+def test_nothing_is_left_of_what_was_not_finished(
+    tmp_path: Path, frames: NDArray[np.uint8]
+) -> None:
+    path = tmp_path / "video.zip"
+    with StoreWriter(path) as writer:
+        writer.add_frame(frames[0])
+        assert not path.exists()
+    assert list(tmp_path.iterdir()) == []
+
+    def fail() -> None:
+        with StoreWriter(path) as writer:
+            writer.add_frame(frames[0])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_meta_data_must_be_that_of_the_images(
+    tmp_path: Path, frames: NDArray[np.uint8], flows: NDArray[np.uint8]
+) -> None:
+    def wrong(**changes: Any) -> None:
+        with StoreWriter(tmp_path / "video.zip") as writer:
+            for frame in frames:
+                writer.add_frame(frame)
+            for flow in flows:
+                writer.add_flow(flow)
+            writer.finish(dataclasses.replace(META, **changes))
+
+    for changes in ({"frames": FRAMES + 1}, {"width": WIDTH + 1}, {"height": WIDTH}):
+        with pytest.raises(ValueError, match="not those of"):
+            wrong(**changes)
+    assert list(tmp_path.iterdir()) == []
+    wrong()
+    assert verify(tmp_path / "video.zip") == []
+
+
+def test_images_must_be_of_one_size_and_kind(
+    tmp_path: Path, frames: NDArray[np.uint8], flows: NDArray[np.uint8]
+) -> None:
+    with StoreWriter(tmp_path / "video.zip") as writer:
+        writer.add_frame(frames[0])
+        for frame in (frames[0, 1:], frames[0, ..., 0], frames[0].astype(np.float32), flows[0]):
+            with pytest.raises(ValueError, match="not uint8"):
+                writer.add_frame(frame)
+        for flow in (flows[0, :, 1:], flows[0].astype(np.float32), frames[0]):
+            with pytest.raises(ValueError, match="not uint8"):
+                writer.add_flow(flow)
+
+
+def test_meta_data_comes_back_from_json() -> None:
+    assert Meta.from_json(META.to_json()) == META
+    odd = dataclasses.replace(META, source="a\n'b\" é.avi", fps=0.0, clipped=1 / 3)
+    assert Meta.from_json(odd.to_json().encode()) == odd
+
+
+WRONG = {
+    "source": ["", "a/b.avi", "..", 3, None],
+    "source_bytes": [0, -1, 1.5, True, "1"],
+    "source_sha256": ["", "0f" * 31, "0F" * 32, 5],
+    "frames": [1, 0, 2.0, None],
+    "fps": [-1.0, float("nan"), float("inf"), "25", 10**400],
+    "width": [0, 1.5],
+    "height": [0, "24"],
+    "decoder": ["", 5],
+    "solver": ["", None],
+    "params": [{}, None, [], {**META.params, "tau": -1}, {**META.params, "more": 1}],
+    "bound": [0, -1.0, float("nan"), None],
+    "encoding": ["other", None, []],
+    "clipped": [-0.1, 1.1, None],
+    "quality": [0, 101, 95.0],
+    "codec": ["png", None],
+    "algorithm": ["farneback", None],
+    "format": [0, 2, "1"],
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_meta_data_that_cannot_be(name: str) -> None:
+    assert set(WRONG) == {field.name for field in dataclasses.fields(Meta)}
+    for value in WRONG[name]:
+        text = json.dumps({**dataclasses.asdict(META), name: value})
+        with pytest.raises(InputError, match=name):
+            Meta.from_json(text)
+    without = {key: value for key, value in dataclasses.asdict(META).items() if key != name}
+    with pytest.raises(InputError, match="fields"):
+        Meta.from_json(json.dumps(without))
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '{"a": 1}', b"\xff", "[" * 10**5])
+def test_what_is_no_meta_data(text: str | bytes) -> None:
+    with pytest.raises(InputError, match="meta data"):
+        Meta.from_json(text)
+
+
+def test_a_whole_file_has_no_faults(whole: Path) -> None:
+    assert verify(whole) == []
+
+
+def test_what_is_no_store_file(tmp_path: Path, copy: Path) -> None:
+    text = tmp_path / "text.zip"
+    text.write_text("no zip")
+    rewrite(copy, lambda members: members.pop("meta.json"))
+    for path, word in ((tmp_path / "absent.zip", "not there"), (text, "zip"), (copy, "meta.json")):
+        for read in (StoreFile, read_meta):
+            with pytest.raises(InputError, match=word):
+                read(path)
+        (fault,) = verify(path)
+        assert word in fault
+        assert str(path) in fault
+
+
+FAULTS: dict[str, tuple[Callable[[dict[str, bytes]], object], str]] = {
+    "a frame is missing": (lambda m: m.pop("img_00003.jpg"), "no member img_00003.jpg"),
+    "a flow is missing": (lambda m: m.pop("flow_x_00004.jpg"), "no member flow_x_00004.jpg"),
+    "one frame too many": (lambda m: m.update({"img_00006.jpg": m["img_00005.jpg"]}), "img_00006"),
+    "one flow too many": (lambda m: m.update({"flow_y_00005.jpg": b""}), "flow_y_00005"),
+    "a foreign member": (lambda m: m.update({"../../evil": b"x"}), "'../../evil'"),
+    "no image": (lambda m: m.update({"flow_y_00001.jpg": b"no image"}), "decoded in flow_y_00001"),
+    "an empty image": (lambda m: m.update({"img_00001.jpg": b""}), "decoded in img_00001"),
+    "another size": (
+        lambda m: m.update(
+            {"img_00002.jpg": cv2.imencode(".jpg", np.zeros((8, 9, 3), np.uint8))[1].tobytes()}
+        ),
+        "9 x 8 pixels in img_00002.jpg",
+    ),
+    "more frames stated": (
+        lambda m: m.update({"meta.json": m["meta.json"].replace(b'"frames": 5', b'"frames": 99')}),
+        "14 members for 99 frames",
+    ),
+    "other meta data": (
+        lambda m: m.update({"meta.json": m["meta.json"].replace(b'"bound": 20', b'"bound": -2')}),
+        "bound",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_each_fault_is_told(copy: Path, name: str) -> None:
+    change, word = FAULTS[name]
+    rewrite(copy, change)
+    (fault,) = verify(copy)
+    assert word in fault
+    assert str(copy) in fault
+    assert fault.endswith(".")
+
+
+def test_all_faults_are_told(copy: Path) -> None:
+    def change(members: dict[str, bytes]) -> None:
+        del members["img_00003.jpg"], members["flow_x_00001.jpg"]
+        members["flow_y_00002.jpg"] = b"no image"
+
+    rewrite(copy, change)
+    assert len(verify(copy)) == 3
+
+
+def test_a_member_twice(copy: Path) -> None:
+    with (
+        zipfile.ZipFile(copy, "a") as file,
+        pytest.warns(UserWarning, match="Duplicate name"),
+    ):
+        file.writestr("img_00001.jpg", file.read("img_00001.jpg"))
+    (fault,) = verify(copy)
+    assert "2 members 'img_00001.jpg'" in fault
+
+
+def test_a_flipped_byte_in_any_image_is_found(copy: Path) -> None:
+    content = copy.read_bytes()
+    with zipfile.ZipFile(copy) as file:
+        entries = file.infolist()
+    rng = np.random.default_rng(3)
+    for entry in entries:
+        start = entry.header_offset + 30 + len(entry.filename)
+        position = start + int(rng.integers(entry.file_size))
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << int(rng.integers(8))
+        copy.write_bytes(damaged)
+        (fault,) = verify(copy)
+        assert entry.filename in fault
+
+
+def test_any_flipped_byte_is_found_or_harmless(copy: Path, whole: Path) -> None:
+    """Not every byte of a zip file matters: its dates do not. Nothing else may pass."""
+    with StoreFile(whole) as store:
+        frames, flows = store.frames(np.arange(FRAMES)), store.flow_images(np.arange(FRAMES - 1))
+    content = whole.read_bytes()
+    rng = np.random.default_rng(4)
+    directory = content.index(b"PK\x01\x02")
+    found = 0
+    for position in np.unique(rng.integers(directory, len(content), 300)):
+        damaged = bytearray(content)
+        damaged[position] ^= 1 << int(rng.integers(8))
+        copy.write_bytes(damaged)
+        if verify(copy):
+            found += 1
+            continue
+        with StoreFile(copy) as store:
+            assert store.meta == read_meta(copy) == META
+            assert np.array_equal(store.frames(np.arange(FRAMES)), frames)
+            assert np.array_equal(store.flow_images(np.arange(FRAMES - 1)), flows)
+    assert found > 100
+
+
+def test_a_cut_file_is_found_at_any_length(copy: Path) -> None:
+    content = copy.read_bytes()
+    for length in range(0, len(content), 97):
+        copy.write_bytes(content[:length])
+        (fault,) = verify(copy)
+        assert str(copy) in fault
+        with pytest.raises(InputError):
+            read_meta(copy)
+
+
+def test_reading_a_damaged_image(copy: Path) -> None:
+    content = bytearray(copy.read_bytes())
+    content[content.index(b"flow_x_00001.jpg") + 100] ^= 1
+    copy.write_bytes(content)
+    with StoreFile(copy) as store:
+        store.frames([0, 1])
+        with pytest.raises(InputError, match=r"damaged in flow_x_00001\.jpg"):
+            store.flow_images([0])
+
+
+def test_meta_data_alone(copy: Path) -> None:
+    assert read_meta(copy) == META
+    content = copy.read_bytes()
+    copy.write_bytes(content.replace(b"0f0f0f", b"0f0f0e", 1))
+    with pytest.raises(InputError, match=r"meta\.json"):
+        read_meta(copy)
+    copy.write_bytes(content)
+    rewrite(copy, lambda members: members.update(first=members.pop("meta.json")))
+    with pytest.raises(InputError, match=r"meta\.json"):
+        read_meta(copy)
+
+
+@pytest.mark.parametrize("how", ["reordered", "deflated", "commented"])
+def test_meta_data_of_a_file_that_another_tool_wrote(copy: Path, how: str) -> None:
+    with zipfile.ZipFile(copy) as file:
+        members = {name: file.read(name) for name in sorted(file.namelist())}
+    kind = zipfile.ZIP_DEFLATED if how == "deflated" else zipfile.ZIP_STORED
+    order = list(members) if how == "reordered" else sorted(members, key="meta.json".__eq__)
+    with zipfile.ZipFile(copy, "w", kind) as file:
+        for name in order:
+            file.writestr(name, members[name])
+        file.comment = b"a comment" if how == "commented" else b""
+    assert read_meta(copy) == META
+    assert verify(copy) == []
+
+
+@pytest.mark.parametrize(
+    ("video", "expected"),
+    [
+        ("bend/daria_bend.avi", "bend/daria_bend"),
+        ("a.b.avi", "a.b"),
+        ("dotted.folder/a.MP4", "dotted.folder/a"),
+        ("-x 'y\"\n.avi", "-x 'y\"\n"),
+    ],
+)
+def test_the_id_and_the_file_of_a_video(tmp_path: Path, video: str, expected: str) -> None:
+    assert video_id(PurePosixPath(video)) == expected
+    path = store_path(tmp_path, expected)
+    assert path == tmp_path / f"{expected}.zip"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    assert find_store_files(tmp_path) == {expected: path}
+
+
+@pytest.mark.parametrize(
+    "video", ["/etc/x", "../x", "a/../../x", "a/..", "..", ".", "", "a//b", "./a", "a/", "a/./b"]
+)
+def test_an_id_never_leads_outside(tmp_path: Path, video: str) -> None:
+    with pytest.raises(InputError, match="no id of a video"):
+        store_path(tmp_path, video)
+
+
+def test_store_files_are_found_sorted_and_not_the_hidden_ones(tmp_path: Path) -> None:
+    for name in (
+        "b.zip",
+        "a/z.zip",
+        "a/b.c.zip",
+        ".b.zip",
+        ".x/a.zip",
+        "c.txt",
+        ".b.zip.partial-1",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert list(find_store_files(tmp_path)) == ["a/b.c", "a/z", "b"]

@@ -1,0 +1,95 @@
+"""The whole path in small, by the commands that a user types; and what wrong usage says."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from twostream import demo
+from twostream.__main__ import main
+from twostream.scores import Scores
+
+
+@pytest.fixture(scope="module")
+def run(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of both streams on the small demo data, trained for three steps and scored."""
+    folder = tmp_path_factory.mktemp("runs") / "small"
+    small = ["--steps", "3", "--batch", "8", "--clip-length", "4", "--crop", "48", "48"]
+    data = ["--lists", str(demo_data / "annotations.csv"), "--store", str(demo_data / "store")]
+    assert main(["train", "demo", *data, "--run", str(folder), *small, "--workers", "0"]) == 0
+    assert main(["score", str(folder), "--workers", "0"]) == 0
+    return folder
+
+
+def test_from_videos_to_a_report(
+    run: Path, demo_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = [str(run / stream / "scores.npz") for stream in ("rgb", "flow")]
+    fused = str(run / "fused.npz")
+    assert main(["fuse", *files, "--out", fused]) == 0
+    lists = ["--lists", str(demo_data / "annotations.csv")]
+    assert main(["evaluate", *files, fused, *lists, "--report", str(run / "report")]) == 0
+    printed = capsys.readouterr().out
+    assert "12 of 12 test videos" in printed
+    for title in ("top-1 by video", "top-5 by clip", "mean-class by video"):
+        assert title in printed
+    assert (run / "report" / "index.html").is_file()
+    table = pd.read_csv(run / "report" / "summary.csv", index_col=0)
+    assert table.columns.tolist() == ["rgb", "flow", "rgb+flow"]
+
+
+def test_the_run_holds_its_whole_experiment(run: Path) -> None:
+    values = json.loads((run / "flow" / "run.json").read_text())
+    assert values["stream"] == "flow"
+    assert values["experiment"]["steps"] == 3
+    assert values["experiment"]["crop"] == [48, 48]
+
+
+def test_weights_decide_between_the_streams(run: Path) -> None:
+    files = [str(run / stream / "scores.npz") for stream in ("rgb", "flow")]
+    out = run / "weighted.npz"
+    assert main(["fuse", *files, "--weights", "0", "1", "--out", str(out)]) == 0
+    best = Scores.load(out).logits.argmax(axis=1)
+    assert (best == Scores.load(run / "flow" / "scores.npz").logits.argmax(axis=1)).all()
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (["score", "{tmp}/none"], "checkpoint.pt is not there"),
+        (["fuse", "{tmp}/none.npz", "--out", "{tmp}/f.npz"], "none.npz is not there"),
+        (["fuse", "--out", "{tmp}/f.npz"], "0 streams"),
+        (["evaluate", "--lists", "{tmp}/l.csv", "--report", "{tmp}/r"], "No score file is given"),
+        (
+            ["train", "demo", "--lists", "{tmp}/l.csv", "--store", "{tmp}/s", "--run", "{tmp}/r"],
+            "/s is no folder",
+        ),
+        (
+            ["train", "demo", "--lists", "{tmp}/l.csv", "--store", "{tmp}", "--run", "{tmp}/r"],
+            "l.csv",
+        ),
+    ],
+)
+def test_wrong_input_is_one_sentence_and_status_2(
+    command: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([part.format(tmp=tmp_path) for part in command]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+
+
+def test_a_value_that_cannot_be_is_one_sentence_too(
+    demo_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = ["--lists", str(demo_data / "annotations.csv"), "--store", str(demo_data / "store")]
+    command = ["train", "demo", *data, "--run", str(tmp_path), "--dropout", "1.5"]
+    assert main(command) == 2
+    assert "The dropout is 1.5" in capsys.readouterr().err
+
+
+def test_the_stored_demo_flow_is_near_the_truth(demo_data: Path) -> None:
+    error = demo.check(demo_data)
+    assert error.videos == 36
+    assert error.everywhere < 0.75 * error.zero_flow
