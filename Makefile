@@ -1,62 +1,59 @@
 # `make help` lists the targets; each installs first where that is needed.
 
-VENV    := .venv
-PYTHON  := $(VENV)/bin/python
-STAMP   := $(VENV)/installed
+VENV   := .venv
+PYTHON := $(VENV)/bin/python
+STAMP  := $(VENV)/installed
 
-# The demo's data unless you give your own.
-VIDEOS  ?= demo/videos
-STORE   ?= demo/store
-BOUND   ?= $(if $(filter demo/videos,$(VIDEOS)),4,20)
-LISTS   ?= demo/annotations.csv
-DATASET ?= csv
-SPLIT   ?= column
-RUN     ?= runs/demo
+# The demo's, where you give nothing else.
+VIDEOS     ?= demo/videos
+STORE      ?= demo/store
+BOUND      ?= $(if $(filter demo/videos,$(VIDEOS)),4,20)
+DATASET    ?= csv
+LISTS      ?= demo/annotations.csv
+SPLIT      ?= $(if $(filter csv,$(DATASET)),column,1)
 EXPERIMENT ?= demo
-ARGS    ?=
+RUN        ?= runs/demo
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo flow train eval test check lint clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
 install: $(STAMP) ## Make .venv and install the project with the tested versions
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml constraints.txt CMakeLists.txt $(wildcard flow/tvl1/kernels/*)
 	@test -x $(PYTHON) || python3 -m venv $(VENV)
 	$(PYTHON) -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
-demo: install ## The whole path on generated videos: flow, two streams, fusion, report
-	@$(MAKE) --no-print-directory demo/annotations.csv
-	@$(MAKE) --no-print-directory flow
-	$(PYTHON) -m twostream.demo check demo
-	@$(MAKE) --no-print-directory eval
+demo: eval ## The whole path on generated videos: flow, two streams, fusion, report
+	@$(PYTHON) -m twostream.demo check demo
+
+# Where the data is the demo's, each step first sees to the one before it.
+flow: install $(if $(filter demo/videos,$(VIDEOS)),demo/annotations.csv) ## Extract optical flow: VIDEOS= STORE= BOUND= FLOW_ARGS=
+	$(PYTHON) -m flow extract $(VIDEOS) $(STORE) --bound $(BOUND) $(FLOW_ARGS)
+
+train: install $(if $(filter demo/store,$(STORE)),flow) ## Train both streams: EXPERIMENT= DATASET= LISTS= SPLIT= STORE= RUN= TRAIN_ARGS=
+	$(PYTHON) -m twostream train $(EXPERIMENT) --dataset $(DATASET) --lists $(LISTS) --split $(SPLIT) --store $(STORE) --run $(RUN) $(TRAIN_ARGS)
+
+eval: install $(if $(filter runs/demo,$(RUN)),train) ## Score, fuse and evaluate what was trained: RUN=
+	$(PYTHON) -m twostream score $(RUN)
+	$(PYTHON) -m twostream fuse $(RUN)/rgb/scores.npz $(RUN)/flow/scores.npz --out $(RUN)/fused.npz
+	$(PYTHON) -m twostream evaluate $(RUN)/rgb/scores.npz $(RUN)/flow/scores.npz $(RUN)/fused.npz --report $(RUN)/report
 
 demo/annotations.csv: | install
 	$(PYTHON) -m twostream.demo make demo
 
-flow: install $(if $(filter demo/videos,$(VIDEOS)),demo/annotations.csv) ## Extract optical flow: VIDEOS= STORE= (the demo's where not given)
-	$(PYTHON) -m flow extract $(VIDEOS) $(STORE) --bound $(BOUND) $(ARGS)
-
-train: install ## Train both streams: EXPERIMENT= DATASET= LISTS= SPLIT= STORE= RUN=
-	$(PYTHON) -m twostream train $(EXPERIMENT) --dataset $(DATASET) --lists $(LISTS) --split $(SPLIT) --store $(STORE) --run $(RUN) $(ARGS)
-
-eval: install ## Score, fuse and evaluate RUN= on LISTS= (trains the demo first where not given)
-	$(PYTHON) -m twostream score $(RUN)
-	$(PYTHON) -m twostream fuse $(RUN)/rgb/scores.npz $(RUN)/flow/scores.npz --out $(RUN)/fused.npz
-	$(PYTHON) -m twostream evaluate $(RUN)/rgb/scores.npz $(RUN)/flow/scores.npz $(RUN)/fused.npz --dataset $(DATASET) --lists $(LISTS) --report $(RUN)/report
-
 test: install ## Run the tests
 	$(PYTHON) -m pytest
+
+check: lint test ## What CI runs: lint, format, types, tests
 
 lint: install
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-check: lint test ## What CI runs: lint, format, types, tests
-
-clean: ## Remove the demo, its runs and caches (not .venv)
-	rm -rf demo runs .pytest_cache .mypy_cache .ruff_cache .hypothesis
+clean: ## Remove the demo and all runs, but not .venv
+	rm -rf demo runs

@@ -9,7 +9,8 @@ import tyro
 from tyro.conf import Positional, arg
 
 from flow.errors import InputError
-from flow.extract import FAILURES, Settings, extract, verify_store
+from flow.extract import Settings, extract, verify_store
+from flow.manifest import FAILURES
 from flow.show import show
 
 _FAILURES_TOLD = 10
@@ -68,8 +69,8 @@ def show_flow(source: _Source, out: _Out, frame: int = 1) -> int:
         out: The PNG file to write.
         frame: The number of the frame; the first one is 1.
     """
-    longest = show(source, out, frame)
-    print(f"{out} shows frame {frame}; the full colour is a motion of {longest:.2f} pixels")
+    full = show(source, out, frame)
+    print(f"{out} shows frame {frame}; the full colour is a motion of {full:.2f} pixels")
     return 0
 
 

@@ -5,41 +5,32 @@ row for each video that lies in the store or that failed now, sorted by its id, 
 ``failures.csv``, a row for each video that failed now, with the reason.
 """
 
-import csv
 import errno
 import hashlib
-import io
 import os
-import sys
 import tempfile
 import time
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from flow import engines
 from flow.encoding import Scheme, clipped_fraction, encode
 from flow.errors import InputError
-from flow.files import remove_leftovers, write_atomically
+from flow.files import remove_leftovers
+from flow.manifest import failed_row, missing, read_manifest, stored_row, write_tables
+from flow.progress import progress_bar
 from flow.store import Meta, StoreWriter, find_store_files, read_meta, store_path, verify, video_id
 from flow.tvl1 import Solver, TVL1Params, choose_solver, tvl1, tvl1_video
 from flow.video import SUFFIXES, Video, check_file, grey, use_one_thread
 
-MANIFEST, FAILURES = "manifest.csv", "failures.csv"
 WINDOW_PAIRS, WINDOW_PIXELS = 16, 1 << 22
 """Pairs of frames that are in memory at a time: so many, and not more than so many pixels."""
 
-_MANIFEST_COLUMNS = (
-    *("video", "source", "bytes", "sha256", "frames", "flows", "width", "height", "fps"),
-    *("solver", "bound", "encoding", "clipped", "seconds", "status"),
-)
-_FAILURES_COLUMNS = ("video", "reason")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
@@ -192,11 +183,11 @@ def verify_store(store: Path, workers: int | None = None, progress: bool = True)
     if not store.is_dir():
         raise InputError(f"{store} is no folder; give the folder of a store.")
     files = find_store_files(store)
-    faults = _missing(store, files.keys())
+    faults = missing(store, files.keys())
     tasks = list(files.values())
     with (
         closing(engines.run(_verify, tasks, workers or _usable_processors())) as events,
-        _bar(len(tasks), " files", progress) as bar,
+        progress_bar(len(tasks), " files", progress) as bar,
     ):
         for event in events:
             if isinstance(event, engines.Done):
@@ -205,19 +196,6 @@ def verify_store(store: Path, workers: int | None = None, progress: bool = True)
                 faults.append(f"{event.task} was not verified: {event.reason}")
             bar.update()
     return sorted(faults)
-
-
-def read_manifest(store: Path) -> list[dict[str, str]]:
-    """The rows of a store's manifest; raises InputError where it has none that is whole."""
-    path = store / MANIFEST
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file, strict=True))
-    except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read ({error}); extract again.") from None
-    if any(tuple(row) != _MANIFEST_COLUMNS or None in row.values() for row in rows):
-        raise InputError(f"{path} has not the columns of a manifest; extract again.")
-    return rows
 
 
 @dataclass(frozen=True)
@@ -339,9 +317,7 @@ class _Record:
     def __init__(self, store: Path) -> None:
         self._store = store
         self._metas: dict[str, Meta] = {}
-        for video, path in find_store_files(store).items():
-            with suppress(InputError):  # damaged: as good as not there
-                self._metas[video] = read_meta(path)
+        self._find()
         self._seconds: dict[str, str] = {}
         with suppress(InputError):  # how long the earlier runs took stands nowhere else
             self._seconds = {row["video"]: row["seconds"] for row in read_manifest(store)}
@@ -389,20 +365,27 @@ class _Record:
 
     def write(self) -> None:
         """Write both tables."""
-        failed = [_failed_row(video, source) for video, source in self._failed.items()]
+        self._find()  # an interrupted run may have stored what it did not hear of any more
+        failed = [failed_row(video, source) for video, source in self._failed.items()]
         stored = [
-            _stored_row(video, meta, self._seconds.get(video, ""))
+            stored_row(video, meta, self._seconds.get(video, ""))
             for video, meta in self._metas.items()
             if video not in self._failed
         ]
         rows = sorted(stored + failed, key=lambda row: str(row[0]))
         try:
-            self._write(MANIFEST, _MANIFEST_COLUMNS, rows)
-            self._write(FAILURES, _FAILURES_COLUMNS, sorted(self._failures))
+            write_tables(self._store, rows, sorted(self._failures))
         except OSError as error:
             raise InputError(
                 f"{self._store} cannot be written ({error.strerror}); mend that and run again."
             ) from error
+
+    def _find(self) -> None:
+        """Read what is in the store and was not known yet."""
+        for video, path in find_store_files(self._store).items():
+            if video not in self._metas:
+                with suppress(InputError):  # damaged: as good as not there
+                    self._metas[video] = read_meta(path)
 
     def summary(self, seconds: float) -> Summary:
         ended = [(video, self._metas[video]) for video in self._computed + self._present]
@@ -419,34 +402,12 @@ class _Record:
             clipped=clipped / sum(values.values()) if values else 0.0,
         )
 
-    def _write(self, name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-        text = io.StringIO(newline="")
-        # All texts are quoted: before Python 3.13 a bare "\r" in one would not be.
-        writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-        writer.writerows([columns, *rows])
-        # A file name that is no UTF-8 is the reason of a failure, and must be told.
-        write_atomically(self._store / name, text.getvalue().encode(errors="backslashreplace"))
-
-
-def _stored_row(video: str, meta: Meta, seconds: str) -> tuple[object, ...]:
-    source = PurePosixPath(video).with_name(meta.source)
-    return (
-        *(video, source, meta.source_bytes, meta.source_sha256, meta.frames, meta.flows),
-        *(meta.width, meta.height, meta.fps, meta.solver, meta.bound, meta.encoding),
-        *(meta.clipped, seconds, "stored"),
-    )
-
-
-def _failed_row(video: str, source: str) -> tuple[object, ...]:
-    blank = [""] * (len(_MANIFEST_COLUMNS) - 3)
-    return (video, source, *blank, "failed")
-
 
 class _Progress:
     """A bar in flows. How many there will be is estimated from the sizes of the videos to do."""
 
     def __init__(self, jobs: Sequence[_Job], shown: bool) -> None:
-        self._bar = _bar(None, " flows", shown)
+        self._bar = progress_bar(None, " flows", shown)
         self._videos, self._ended = len(jobs), 0
         self._bytes_left = sum(job.bytes for job in jobs)
         self._bytes_done = 0
@@ -467,44 +428,6 @@ class _Progress:
 
     def close(self) -> None:
         self._bar.close()
-
-
-class _Lines(io.TextIOBase):
-    """Where stderr is a file: each state of a bar on a line of its own."""
-
-    def write(self, text: str) -> int:
-        if line := text.strip():
-            print(line, file=sys.stderr, flush=True)
-        return len(text)
-
-
-def _bar(total: int | None, unit: str, shown: bool) -> "tqdm[Any]":
-    if sys.stderr.isatty():
-        return tqdm(total=total, unit=unit, smoothing=0, disable=not shown)
-    seconds = 30
-    return tqdm(
-        total=total,
-        unit=unit,
-        smoothing=0,
-        disable=not shown,
-        file=_Lines(),
-        ncols=0,
-        mininterval=seconds,
-        maxinterval=seconds,
-    )
-
-
-def _missing(store: Path, ids: Container[str]) -> list[str]:
-    """What a store's manifest lists and is gone; or what is wrong with the manifest."""
-    try:
-        rows = read_manifest(store)
-    except InputError as error:
-        return [str(error)]
-    return [
-        f"{store_path(store, row['video'])} is gone; extract its video again."
-        for row in rows
-        if row["status"] == "stored" and row["video"] not in ids
-    ]
 
 
 def _make_writable(store: Path) -> None:

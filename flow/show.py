@@ -77,7 +77,9 @@ def frame_and_flow(source: Path, number: int) -> Pair:
 
 
 def show(source: Path, out: Path, number: int = 1) -> float:
-    """Write a frame beside its flow as a PNG file, and return the longest motion in pixels.
+    """Write a frame beside its flow as a PNG file; the motion in pixels that has the full colour.
+
+    That is the length which one vector in 200 exceeds: a few wild ones would pale all others.
 
     Raises:
         InputError: As ``frame_and_flow``; or a name or a folder that cannot be written to.
@@ -85,12 +87,14 @@ def show(source: Path, out: Path, number: int = 1) -> float:
     if out.suffix.lower() != ".png":
         raise InputError(f"{out} is no name for a PNG file; give one that ends in .png.")
     frame, flow = frame_and_flow(source, number)
-    picture = cv2.cvtColor(side_by_side(frame, flow), cv2.COLOR_RGB2BGR)
+    length = np.hypot(flow[..., 0], flow[..., 1])
+    full = float(np.quantile(length, 0.995)) or float(length.max())
+    picture = cv2.cvtColor(side_by_side(frame, flow, full), cv2.COLOR_RGB2BGR)
     try:
         write_atomically(out, cv2.imencode(".png", picture)[1].tobytes())
     except OSError as error:
         raise InputError(f"{out} cannot be written ({error.strerror}); give another.") from error
-    return float(np.hypot(flow[..., 0], flow[..., 1]).max())
+    return full
 
 
 def _from_store(source: Path, number: int) -> Pair | None:

@@ -9,7 +9,7 @@ import tyro
 
 from flow.errors import InputError
 from twostream.experiments import EXPERIMENTS, Experiment
-from twostream.runs import Checkpoint, Data, Run
+from twostream.runs import Checkpoint, Data, Run, load_run
 from twostream.streams import Stream
 
 TRAIN = "Train the RGB and the flow stream by a named experiment; goes on where it was interrupted."
@@ -124,16 +124,14 @@ class Evaluate:
 
     Attributes:
         scores: Score files of the same split; the last one gets the confusion matrix.
-        lists: The folder of the official list files, or the CSV file.
-        dataset: "ucf101", "hmdb51" or "csv".
         report: Folder for the page and the tables.
+        lists: The lists, where they are not those of the run that the first score file lies in.
         allow_missing: Evaluate although not all test videos are scored.
     """
 
     scores: tyro.conf.Positional[tuple[Path, ...]]
-    lists: Path
     report: Path
-    dataset: str = "csv"
+    lists: Path | None = None
     allow_missing: bool = False
 
     def __call__(self) -> int:
@@ -146,12 +144,14 @@ class Evaluate:
             raise InputError("No score file is given; give those that twostream score wrote.")
         scores = [Scores.load(path) for path in self.scores]
         source = scores[-1].source
-        annotations = load(self.dataset, self.lists, source.split)
-        evaluations = [evaluate(one, annotations, self.allow_missing) for one in scores]
+        data = load_run(self.scores[0].parent).data
+        annotations = load(data.dataset, self.lists or data.lists, source.split)
+        allow_missing = self.allow_missing or data.allow_missing
+        evaluations = [evaluate(one, annotations, allow_missing) for one in scores]
         title = f"{source.dataset}, split {source.split}"
         page = write_report(self.report, evaluations, title, source.protocol)
         listed = len(annotations.test)
-        print(f"{title}: {len(scores[-1].video_ids)} of {listed} test videos")
+        print(f"{title}: {len(scores[-1].video_ids):,} of {listed:,} test videos")
         print(text_summary(evaluations))
         print(f"report: {page}")
         return 0

@@ -161,15 +161,22 @@ class Checkpoint:
             ) from problem
 
 
+def load_run(folder: Path) -> Run:
+    """The run that a folder describes in its run.json."""
+    path = folder / "run.json"
+    try:
+        return Run.from_json(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path} is not there; give the folder of a run.") from None
+    except (ValueError, KeyError, TypeError) as problem:
+        raise InputError(f"{path} does not describe a run ({problem}); train again.") from problem
+
+
 def refuse_other(folder: Path, run: Run) -> None:
     """Refuse a folder that holds another run than this, naming the first difference."""
-    path = folder / "run.json"
-    if not path.is_file():
+    if not (folder / "run.json").is_file():
         return
-    try:
-        there = Run.from_json(path.read_text())
-    except (ValueError, KeyError, TypeError) as problem:
-        raise InputError(f"{path} is no description of a run ({problem}); remove it") from problem
+    there = load_run(folder)
     differences = [
         (field.name, getattr(old, field.name), getattr(new, field.name))
         for old, new in ((there.experiment, run.experiment), (there.data, run.data), (there, run))

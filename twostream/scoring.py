@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from flow.errors import InputError
+from flow.progress import progress_bar
 from flow.store import StoreFile, store_path
 from twostream.data.annotations import Annotations
 from twostream.data.clips import TestClips, batches, worker_init
@@ -55,11 +55,11 @@ def score(
     loader = DataLoader(clips, batch_size=None, num_workers=workers, worker_init_fn=worker_init)
     shape = len(clips), experiment.test_clips, len(checkpoint.classes)
     clip_logits = np.empty(shape, np.float32)
-    with torch.inference_mode():
-        bar = tqdm(batches(loader), f"score {run.stream}", len(clips), unit="video", disable=None)
-        for tensors, _, index in bar:
+    with torch.inference_mode(), progress_bar(len(clips), " videos", shown=True) as bar:
+        for tensors, _, index in batches(loader):
             parts = [model(part.to(target)) for part in tensors.split(experiment.clips_at_once)]
             clip_logits[index] = torch.cat(parts).cpu().numpy()
+            bar.update()
     probabilities = softmax(clip_logits).swapaxes(0, 1)
     return Scores(
         tuple(video.id for video in annotations.test),

@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from flow import encode, engines, tvl1_video
 from flow.encoding import clipped_fraction
 from flow.errors import InputError
-from flow.extract import Settings, Summary, extract, find_videos, read_manifest, verify_store
+from flow.extract import Settings, Summary, extract, find_videos, verify_store
+from flow.manifest import read_manifest
 from flow.store import StoreFile, find_store_files, read_meta, verify
 from flow.tvl1 import TVL1Params
 from flow.video import Video, grey
@@ -410,6 +411,8 @@ at_start = signal.getsignal(signal.SIGINT)
 def work(task, tell):
     if task == "interrupts":
         return at_start == signal.SIG_IGN, signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    if task == "who":
+        return os.getpid()
     if task == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
     if task == "crashed":
@@ -480,6 +483,12 @@ def test_no_process_outlives_the_iterator(work: Work) -> None:
         assert all(map(is_running, processes))
     assert not any(map(is_running, processes))
     assert time.perf_counter() - started < 30
+
+
+def test_a_process_takes_one_task_after_another(work: Work) -> None:
+    events = list(engines.run(work, ["who"] * 6, 2))
+    assert len(events) == 6
+    assert len({event.result for event in events if isinstance(event, engines.Done)}) <= 2
 
 
 def test_ctrl_c_is_not_for_the_workers(work: Work) -> None:

@@ -148,7 +148,20 @@ def test_a_png_of_both(stored: tuple[Path, NDArray[np.float32]], tmp_path: Path)
     out = tmp_path / "picture.PNG"
     assert show(path, out, 3) == pytest.approx(3, abs=0.05)
     picture = cv2.cvtColor(cv2.imread(str(out)), cv2.COLOR_BGR2RGB)
-    assert np.array_equal(picture, side_by_side(*frame_and_flow(path, 3)))
+    frame, flow = frame_and_flow(path, 3)
+    assert np.array_equal(picture, side_by_side(frame, flow, show(path, out, 3)))
+
+
+def test_a_few_wild_vectors_do_not_pale_the_others(
+    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wild(previous: NDArray[np.uint8], following: NDArray[np.uint8]) -> NDArray[np.float32]:
+        flow = np.full((*previous.shape, 2), 3, np.float32)
+        flow[0, 0] = 300
+        return flow
+
+    monkeypatch.setattr("flow.show.tvl1", wild)
+    assert show(video, tmp_path / "picture.png") == pytest.approx(np.hypot(3, 3))
 
 
 def test_what_cannot_be_shown(

@@ -22,14 +22,11 @@ def run(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_from_videos_to_a_report(
-    run: Path, demo_data: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_from_videos_to_a_report(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = [str(run / stream / "scores.npz") for stream in ("rgb", "flow")]
     fused = str(run / "fused.npz")
     assert main(["fuse", *files, "--out", fused]) == 0
-    lists = ["--lists", str(demo_data / "annotations.csv")]
-    assert main(["evaluate", *files, fused, *lists, "--report", str(run / "report")]) == 0
+    assert main(["evaluate", *files, fused, "--report", str(run / "report")]) == 0
     printed = capsys.readouterr().out
     assert "12 of 12 test videos" in printed
     for title in ("top-1 by video", "top-5 by clip", "mean-class by video"):
@@ -60,7 +57,7 @@ def test_weights_decide_between_the_streams(run: Path) -> None:
         (["score", "{tmp}/none"], "checkpoint.pt is not there"),
         (["fuse", "{tmp}/none.npz", "--out", "{tmp}/f.npz"], "none.npz is not there"),
         (["fuse", "--out", "{tmp}/f.npz"], "0 streams"),
-        (["evaluate", "--lists", "{tmp}/l.csv", "--report", "{tmp}/r"], "No score file is given"),
+        (["evaluate", "--report", "{tmp}/r"], "No score file is given"),
         (
             ["train", "demo", "--lists", "{tmp}/l.csv", "--store", "{tmp}/s", "--run", "{tmp}/r"],
             "/s is no folder",

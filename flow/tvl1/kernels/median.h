@@ -16,20 +16,21 @@ TVL1_FUNCTION void exchange(Lanes& a, Lanes& b) {
   a = low;
 }
 
-// The sorted union of sorted a and b: Batcher's odd-even merge (1968,
-// doi 10.1145/1468075.1468121), for any two lengths.
-template <int kA, int kB>
-struct Merge {
-  static TVL1_FUNCTION void run(const Lanes* a, const Lanes* b, Lanes* out) {
-    Lanes even_a[(kA + 1) / 2], even_b[(kB + 1) / 2], odd_a[kA / 2 + 1], odd_b[kB / 2 + 1];
+// The sorted union of the sorted a[0], a[kStepA], ... (kA of them) and b[0], b[kStepB], ...: Batcher's
+// odd-even merge (1968, doi 10.1145/1468075.1468121), for any two lengths.
+template <int kA, int kB, int kStepA = 1, int kStepB = 1>
+TVL1_FUNCTION void merge(const Lanes* a, const Lanes* b, Lanes* out) {
+  if constexpr (kA == 0 || kB == 0) {
 #pragma GCC unroll 16
-    for (int i = 0; i < kA; ++i) (i % 2 ? odd_a : even_a)[i / 2] = a[i];
-#pragma GCC unroll 16
-    for (int i = 0; i < kB; ++i) (i % 2 ? odd_b : even_b)[i / 2] = b[i];
+    for (int i = 0; i < kA + kB; ++i) out[i] = kB == 0 ? a[i * kStepA] : b[i * kStepB];
+  } else if constexpr (kA == 1 && kB == 1) {
+    out[0] = minimum(a[0], b[0]);
+    out[1] = maximum(a[0], b[0]);
+  } else {
     constexpr int kEven = (kA + 1) / 2 + (kB + 1) / 2, kOdd = kA / 2 + kB / 2;
-    Lanes even[kEven], odd[kOdd + 1];
-    Merge<(kA + 1) / 2, (kB + 1) / 2>::run(even_a, even_b, even);
-    Merge<kA / 2, kB / 2>::run(odd_a, odd_b, odd);
+    Lanes even[kEven], odd[kOdd];
+    merge<(kA + 1) / 2, (kB + 1) / 2, 2 * kStepA, 2 * kStepB>(a, b, even);
+    merge<kA / 2, kB / 2, 2 * kStepA, 2 * kStepB>(a + kStepA, b + kStepB, odd);
     out[0] = even[0];
 #pragma GCC unroll 16
     for (int i = 0; i < kOdd; ++i) {
@@ -39,32 +40,7 @@ struct Merge {
     }
     if (kEven == kOdd + 2) out[kA + kB - 1] = even[kEven - 1];
   }
-};
-template <>
-struct Merge<1, 1> {
-  static TVL1_FUNCTION void run(const Lanes* a, const Lanes* b, Lanes* out) {
-    out[0] = minimum(a[0], b[0]);
-    out[1] = maximum(a[0], b[0]);
-  }
-};
-template <int kA>
-struct Merge<kA, 0> {
-  static TVL1_FUNCTION void run(const Lanes* a, const Lanes*, Lanes* out) {
-#pragma GCC unroll 16
-    for (int i = 0; i < kA; ++i) out[i] = a[i];
-  }
-};
-template <int kB>
-struct Merge<0, kB> {
-  static TVL1_FUNCTION void run(const Lanes*, const Lanes* b, Lanes* out) {
-#pragma GCC unroll 16
-    for (int i = 0; i < kB; ++i) out[i] = b[i];
-  }
-};
-template <>
-struct Merge<0, 0> {
-  static TVL1_FUNCTION void run(const Lanes*, const Lanes*, Lanes*) {}
-};
+}
 
 template <int kN>
 TVL1_FUNCTION void sort(Lanes* a) {
@@ -73,7 +49,7 @@ TVL1_FUNCTION void sort(Lanes* a) {
     Lanes sorted[kN];
     sort<kHalf>(a);
     sort<kN - kHalf>(a + kHalf);
-    Merge<kHalf, kN - kHalf>::run(a, a + kHalf, sorted);
+    merge<kHalf, kN - kHalf>(a, a + kHalf, sorted);
 #pragma GCC unroll 16
     for (int i = 0; i < kN; ++i) a[i] = sorted[i];
   }
@@ -128,10 +104,10 @@ TVL1_FUNCTION void middle_of_columns(const float* const line[4], int x, Lanes* s
   Lanes column[5][4], left[8], pair[8], right[12], all[20];
 #pragma GCC unroll 16
   for (int i = 0; i < 20; ++i) column[i / 4][i % 4] = load(line[i % 4] + x + i / 4 - 2);
-  Merge<4, 4>::run(column[0], column[1], left);
-  Merge<4, 4>::run(column[2], column[3], pair);
-  Merge<8, 4>::run(pair, column[4], right);
-  Merge<8, 12>::run(left, right, all);
+  merge<4, 4>(column[0], column[1], left);
+  merge<4, 4>(column[2], column[3], pair);
+  merge<8, 4>(pair, column[4], right);
+  merge<8, 12>(left, right, all);
 #pragma GCC unroll 16
   for (int i = 0; i < 6; ++i) six[i] = all[7 + i];
 }
