@@ -142,6 +142,9 @@ def extract(
     record.refuse_other(settings)
     remove_leftovers(store)
     jobs = record.admit([_Job.of(path, videos, store, settings) for path in found])
+    # Processors that have no video of their own help with the others'.
+    threads = max(1, _usable_processors() // max(1, min(workers, len(jobs))))
+    jobs = [replace(job, threads=threads) for job in jobs]
     try:
         with (
             closing(engines.run(_store_video, jobs, workers)) as events,
@@ -209,6 +212,7 @@ class _Job:
     settings: Settings
     bytes: int
     stored: Meta | None = None
+    threads: int = 1
 
     @classmethod
     def of(cls, path: Path, videos: Path, store: Path, settings: Settings) -> "_Job":
@@ -262,7 +266,7 @@ def _write(job: _Job, origin: tuple[str, int, str], tell: engines.Tell) -> Meta:
     flows, clipped = 0, 0.0
     with StoreWriter(job.target, settings.quality) as writer:
         for window in _windows(video, writer):
-            flow = tvl1_video(window, settings.params, settings.solver)
+            flow = tvl1_video(window, settings.params, settings.solver, threads=job.threads)
             for image in encode(flow, settings.bound, settings.encoding):
                 writer.add_flow(image)
             flows += len(flow)

@@ -124,6 +124,8 @@ def _check(
             f"The images have shapes {previous.shape} and {following.shape}; "
             "give two of one shape (N, H, W)."
         )
+    if 0 in previous.shape[1:]:
+        raise InputError(f"The images have shape {previous.shape}, without pixels; give some.")
     if previous.dtype != following.dtype or previous.dtype not in (np.uint8, np.float32):
         raise InputError(
             f"The images are {previous.dtype} and {following.dtype}; "

@@ -61,9 +61,9 @@ def write_video(path: Path, count: int = 4, seed: int = 0, codec: str = "MJPG") 
     return temporary.rename(path)
 
 
-def through_jpeg(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    quality = [cv2.IMWRITE_JPEG_QUALITY, 95]
-    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), quality)
+def through_jpeg(frame: NDArray[np.uint8], quality: int = 95) -> NDArray[np.uint8]:
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), options)
     return np.asarray(cv2.cvtColor(cv2.imdecode(jpeg, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB))
 
 
@@ -182,9 +182,10 @@ def test_settings_are_obeyed(videos: Path, tmp_path: Path) -> None:
     assert summary.clipped > 0.2
     with StoreFile(tmp_path / "store" / "daria.bend.zip") as file:
         assert (file.meta.bound, file.meta.encoding, file.meta.quality) == (0.5, "dense_flow", 60)
-        images = file.flow_images(range(3))
-    frames = np.stack([grey(frame) for frame in Video(videos / "bend" / "daria.bend.mp4")])
-    flow = tvl1_video(frames, QUICK.params, "opencv")
+        read, images = file.frames(range(4)), file.flow_images(range(3))
+    frames = list(Video(videos / "bend" / "daria.bend.mp4"))
+    assert np.array_equal(read, [through_jpeg(frame, 60) for frame in frames])
+    flow = tvl1_video(np.stack([grey(frame) for frame in frames]), QUICK.params, "opencv")
     assert np.abs(images.astype(int) - encode(flow, 0.5, "dense_flow")).mean() < 8
     assert file.meta.clipped == pytest.approx(clipped_fraction(flow, 0.5))
 
@@ -204,15 +205,29 @@ def test_what_changed_or_is_damaged_is_computed_again(
     before = contents(copy)
     sources = Path(shutil.copytree(videos, tmp_path / "videos"))
     write_video(sources / "bend" / "SHOUTED.AVI", count=2, seed=9)
+    same_size = sources / "bend" / "daria.bend.mp4"
+    content = same_size.read_bytes()
+    assert b"Lavf" in content  # the name of the program that wrote it
+    same_size.write_bytes(content.replace(b"Lavf", b"Else"))
     damaged = copy / "long.zip"
     damaged.write_bytes(before["long"][:-30])
-    assert run(sources, copy).stored == 2
+    assert run(sources, copy).stored == 3
     after = contents(copy)
-    assert after["bend/daria.bend"] == before["bend/daria.bend"]
     assert after["long"] == before["long"]
+    assert after["bend/daria.bend"] != before["bend/daria.bend"]
     assert after["bend/SHOUTED"] != before["bend/SHOUTED"]
     size = (sources / "bend" / "SHOUTED.AVI").stat().st_size
     assert manifest(copy)["bend/SHOUTED"]["bytes"] == str(size)
+
+
+def test_a_video_that_was_stored_and_now_is_bad(copy: Path, videos: Path, tmp_path: Path) -> None:
+    before = contents(copy)
+    sources = Path(shutil.copytree(videos, tmp_path / "videos"))
+    (sources / "long.avi").write_bytes(b"")
+    assert run(sources, copy).present == 2
+    assert manifest(copy)["long"]["status"] == "failed"
+    assert list(failures(copy)) == ["long.avi"]
+    assert contents(copy) == before
 
 
 def test_what_an_earlier_run_stored_stays_in_the_manifest(
@@ -349,7 +364,10 @@ def in_this_process(
     function: Callable[[Any, engines.Tell], Any], tasks: Sequence[Any], workers: int
 ) -> Iterator[Any]:
     for task in tasks:
-        yield engines.Done(task, function(task, lambda units: None))
+        try:
+            yield engines.Done(task, function(task, lambda units: None))
+        except InputError as error:
+            yield engines.Failed(task, str(error))
 
 
 def test_a_full_disk_ends_the_run(

@@ -237,6 +237,7 @@ ptrdiff_t state_stride(int width) { return kMargin + round_up(width + 1); }
 
 Outcome solve_batch(const Scheme& scheme, const Batch& batch, int threads, const Kernels& kernels,
                     const std::function<bool()>& interrupted) {
+  if (batch.pairs == 0) return {{}, false};
   threads = std::min(threads, batch.pairs);
   const Sizes sizes(scheme, batch.height, batch.width);
   std::vector<std::unique_ptr<Worker>> workers;

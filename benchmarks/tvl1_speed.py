@@ -1,0 +1,190 @@
+"""Speed of the native TV-L1 solver beside OpenCV's, run by run of neighbouring frames, in one go.
+
+    python benchmarks/tvl1_speed.py VIDEOS [--out results.json]
+
+VIDEOS is a folder of videos, searched at every depth. Runs of neighbouring frames are taken from
+the middle of clips chosen evenly, brought to each size, and solved by OpenCV and by the native
+solver in turn, so that whatever else the machine does hits both. First with one thread each, then
+with all processors: OpenCV spreads a pair over them, the native solver the pairs of the run.
+"""
+
+import argparse
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from flow import TVL1Params, tvl1
+from flow.tvl1 import cpu
+
+Frames = NDArray[np.uint8]
+
+SIZES = [(180, 144), (320, 240), (640, 480)]
+SUFFIXES = {".avi", ".mp4", ".mkv", ".mov", ".webm"}
+# Arithmetic on one pixel's floats, a fused product and sum counted once; the least that the scheme
+# needs as it is written in flow/tvl1/kernels. Iteration: residual and threshold 6, divergence 6,
+# u 4, stop test 5, and for each component of p 11, of which a root and a division. Warp: 16 taps of
+# 4 floats in 84, weights 32, position and constants 22. Median of both components: 86 each.
+OPERATIONS = {"iterations": 43, "warp": 138, "median": 172}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("videos", type=Path, help="folder of videos, searched at every depth")
+    parser.add_argument("--runs", type=int, default=5, help="clips that a run is taken from")
+    parser.add_argument("--pairs", type=int, default=4, help="neighbouring pairs of a run")
+    parser.add_argument("--out", type=Path, help="JSON file for the results")
+    arguments = parser.parse_args()
+    runs = read_runs(arguments.videos, arguments.runs, arguments.pairs + 1)
+    results = {
+        "machine": machine(),
+        "configuration": {
+            "params": asdict(TVL1Params()),
+            "runs": len(runs),
+            "pairs_a_run": arguments.pairs,
+        },
+        "sizes": [measure_size(runs, size) for size in SIZES],
+    }
+    if arguments.out:
+        arguments.out.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def read_runs(folder: Path, count: int, length: int) -> list[Frames]:
+    """Grey frames (length, H, W) from the middle of ``count`` clips, evenly chosen by name."""
+    clips = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    runs: list[Frames] = []
+    for index in np.linspace(0, len(clips) - 1, min(count, len(clips))).round().astype(int):
+        frames = read_grey(clips[index])
+        start = (len(frames) - length) // 2
+        if start >= 0:
+            runs.append(np.stack(frames[start : start + length]))
+    if not runs:
+        raise SystemExit(f"{folder} has no video of {length} frames or more.")
+    return runs
+
+
+def read_grey(path: Path) -> list[Frames]:
+    capture = cv2.VideoCapture(str(path))
+    frames = []
+    while (read := capture.read())[0]:
+        frames.append(cv2.cvtColor(read[1], cv2.COLOR_BGR2GRAY))
+    return [np.asarray(frame, np.uint8) for frame in frames]
+
+
+def measure_size(runs: list[Frames], size: tuple[int, int]) -> dict[str, Any]:
+    resized = [
+        np.stack([cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in r]) for r in runs
+    ]
+    processors = cpu.usable_processors()
+    width, height = size
+    print(f"\n{width} x {height}")
+    return {
+        "width": width,
+        "height": height,
+        "speed": [measure_threads(resized, threads) for threads in sorted({1, processors})],
+        "profile": profile(resized),
+    }
+
+
+def measure_threads(runs: list[Frames], threads: int) -> dict[str, Any]:
+    cv2.setNumThreads(threads)
+
+    def opencv(frames: Frames) -> None:
+        for first, second in pairwise(frames):
+            tvl1(first, second, solver="opencv")
+
+    def native(frames: Frames) -> None:
+        cpu.solve_video(frames, TVL1Params(), threads)
+
+    tvl1(runs[0][0], runs[0][1], solver="opencv")  # warm-up of both
+    native(runs[0][:2])
+    times = np.array([[seconds_a_pair(solve, run) for solve in (opencv, native)] for run in runs])
+    ratio = times[:, 0] / times[:, 1]
+    print(
+        f"  {threads} thread(s): OpenCV {milliseconds(times[:, 0])}, native "
+        f"{milliseconds(times[:, 1])} a pair, {spread(ratio)} times as fast"
+    )
+    return {
+        "threads": threads,
+        "opencv_s_a_pair": times[:, 0].tolist(),
+        "native_s_a_pair": times[:, 1].tolist(),
+        "ratio_median": float(np.median(ratio)),
+        "ratio_of_sums": float(times[:, 0].sum() / times[:, 1].sum()),
+    }
+
+
+def seconds_a_pair(solve: Callable[[Frames], None], frames: Frames) -> float:
+    began = time.perf_counter()
+    solve(frames)
+    return (time.perf_counter() - began) / (len(frames) - 1)
+
+
+def profile(runs: list[Frames]) -> dict[str, Any]:
+    """Where the native solver's time goes on one thread, beside the arithmetic it cannot avoid."""
+    counts = [cpu.profile_video(run, TVL1Params(), threads=1) for run in runs]
+    total = {key: sum(count[key] for count in counts) for key in counts[0]}  # type: ignore[literal-required]
+    pairs = sum(len(run) - 1 for run in runs)
+    parts = ("iterations", "warp", "median", "pyramid")
+    seconds = {part: total[f"{part}_s"] for part in parts}
+    print("  part        share  ms a pair  ns a pixel  operations a pixel  operations a ns")
+    table = {}
+    for part in parts:
+        row: dict[str, float] = {
+            "share": seconds[part] / sum(seconds.values()),
+            "ms_a_pair": 1e3 * seconds[part] / pairs,
+        }
+        line = f"  {part:<10} {row['share']:6.1%} {row['ms_a_pair']:10.2f}"
+        if part in OPERATIONS:
+            pixels = total["pixel_iterations" if part == "iterations" else f"pixel_{part}s"]
+            row["pixels_a_pair"] = pixels / pairs
+            row["ns_a_pixel"] = 1e9 * seconds[part] / pixels
+            row["operations_a_pixel"] = OPERATIONS[part]
+            rate = OPERATIONS[part] / row["ns_a_pixel"]
+            line += f" {row['ns_a_pixel']:11.2f} {OPERATIONS[part]:19} {rate:16.1f}"
+        table[part] = row
+        print(line)
+    return table
+
+
+def machine() -> dict[str, Any]:
+    return {
+        "processor": processor_name(),
+        "usable_processors": cpu.usable_processors(),
+        "load_average": os.getloadavg(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "opencv": cv2.__version__,
+        "numpy": np.__version__,
+        "twostream-flow": version("twostream-flow"),
+    }
+
+
+def processor_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def milliseconds(seconds: NDArray[np.float64]) -> str:
+    return spread(1e3 * seconds) + " ms"
+
+
+def spread(values: NDArray[np.float64]) -> str:
+    return f"{np.median(values):.1f} ({values.min():.1f} to {values.max():.1f})"
+
+
+if __name__ == "__main__":
+    main()
