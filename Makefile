@@ -7,7 +7,7 @@ STAMP  := $(VENV)/installed
 # The demo's, where you give nothing else.
 VIDEOS     ?= demo/videos
 STORE      ?= demo/store
-BOUND      ?= $(if $(filter demo/videos,$(VIDEOS)),4,20)
+BOUND      ?= $(if $(filter demo/videos,$(VIDEOS)),3,20)
 DATASET    ?= csv
 LISTS      ?= demo/annotations.csv
 SPLIT      ?= $(if $(filter csv,$(DATASET)),column,1)

@@ -5,7 +5,9 @@
 VIDEOS is a folder of videos, searched at every depth. Runs of neighbouring frames are taken from
 the middle of clips chosen evenly, brought to each size, and solved by OpenCV and by the native
 solver in turn, so that whatever else the machine does hits both. First with one thread each, then
-with all processors: OpenCV spreads a pair over them, the native solver the pairs of the run.
+with all processors: OpenCV spreads a pair over them, the native solver the pairs of the run. The
+two flows are compared, and the native solver's parts are set beside the arithmetic that they
+cannot avoid.
 """
 
 import argparse
@@ -24,10 +26,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from flow import TVL1Params, tvl1
+from flow import TVL1Params, encode, tvl1
 from flow.tvl1 import cpu
 
 Frames = NDArray[np.uint8]
+Flow = NDArray[np.float32]
 
 SIZES = [(180, 144), (320, 240), (640, 480)]
 SUFFIXES = {".avi", ".mp4", ".mkv", ".mov", ".webm"}
@@ -99,16 +102,20 @@ def measure_size(runs: list[Frames], size: tuple[int, int]) -> dict[str, Any]:
 def measure_threads(runs: list[Frames], threads: int) -> dict[str, Any]:
     cv2.setNumThreads(threads)
 
-    def opencv(frames: Frames) -> None:
-        for first, second in pairwise(frames):
-            tvl1(first, second, solver="opencv")
+    def opencv(frames: Frames) -> Flow:
+        return np.stack([tvl1(a, b, solver="opencv") for a, b in pairwise(frames)])
 
-    def native(frames: Frames) -> None:
-        cpu.solve_video(frames, TVL1Params(), threads)
+    def native(frames: Frames) -> Flow:
+        return cpu.solve_video(frames, TVL1Params(), threads)
 
-    tvl1(runs[0][0], runs[0][1], solver="opencv")  # warm-up of both
-    native(runs[0][:2])
-    times = np.array([[seconds_a_pair(solve, run) for solve in (opencv, native)] for run in runs])
+    for solve in (opencv, native):  # warm-up
+        solve(runs[0][:2])
+    seconds, flows = [], []
+    for run in runs:
+        timed = [seconds_a_pair(solve, run) for solve in (opencv, native)]
+        seconds.append([spent for spent, _ in timed])
+        flows.append([flow for _, flow in timed])
+    times, fields = np.array(seconds), np.concatenate(flows, axis=1)
     ratio = times[:, 0] / times[:, 1]
     print(
         f"  {threads} thread(s): OpenCV {milliseconds(times[:, 0])}, native "
@@ -120,13 +127,27 @@ def measure_threads(runs: list[Frames], threads: int) -> dict[str, Any]:
         "native_s_a_pair": times[:, 1].tolist(),
         "ratio_median": float(np.median(ratio)),
         "ratio_of_sums": float(times[:, 0].sum() / times[:, 1].sum()),
+        "agreement": agreement(fields[0], fields[1]),
     }
 
 
-def seconds_a_pair(solve: Callable[[Frames], None], frames: Frames) -> float:
+def agreement(flow: Flow, other: Flow) -> dict[str, float]:
+    """End-point difference in pixels, and the share of image values within a level at bound 20."""
+    difference = np.linalg.norm(flow - other, axis=-1)
+    levels = np.abs(encode(flow).astype(int) - encode(other))
+    result = {
+        "median_px": float(np.median(difference)),
+        "mean_px": float(difference.mean()),
+        "within_a_level": float((levels <= 1).mean()),
+    }
+    print("    differing by", ", ".join(f"{key} {value:.4f}" for key, value in result.items()))
+    return result
+
+
+def seconds_a_pair(solve: Callable[[Frames], Flow], frames: Frames) -> tuple[float, Flow]:
     began = time.perf_counter()
-    solve(frames)
-    return (time.perf_counter() - began) / (len(frames) - 1)
+    flow = solve(frames)
+    return (time.perf_counter() - began) / (len(frames) - 1), flow
 
 
 def profile(runs: list[Frames]) -> dict[str, Any]:

@@ -28,13 +28,13 @@ from flow.store import StoreFile, store_path
 SIDE = 80
 FRAMES = 20
 RADIUS = 20.0
-GROUPS = 10
-TEST_GROUPS = 4
+GROUPS = 20
+TEST_GROUPS = 5
 
 Field = NDArray[np.float64]
 
 TEXTURES: dict[str, Callable[[Field, Field], Field]] = {
-    "checks": lambda x, y: np.sign(np.sin(x / 2.5) * np.sin(y / 2.5)),
+    "checks": lambda x, y: np.tanh(3 * np.sin(x / 2.5) * np.sin(y / 2.5)),
     "rings": lambda x, y: np.sin(np.hypot(x, y) / 1.5),
     "stripes": lambda x, y: np.sin(x / 1.5),
 }
@@ -54,8 +54,8 @@ MOTIONS: dict[str, Motion] = {
     "grow": Motion((0.0, 0.0), 1.0),
     "shrink": Motion((0.0, 0.0), -1.0),
 }
-PIXELS_A_FRAME = (0.5, 0.8)
-GROWTH_A_FRAME = (0.02, 0.03)
+PIXELS_A_FRAME = (0.35, 0.5)
+GROWTH_A_FRAME = (0.013, 0.018)
 
 
 @dataclass(frozen=True)

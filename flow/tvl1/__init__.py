@@ -159,10 +159,10 @@ def tvl1_video(
     """
     if frames.ndim != 3:
         raise InputError(f"The frames have shape {frames.shape}; give grey frames (T, H, W).")
-    images = _as_batch(frames, "video")
     solve = _load(solver, threads)
-    if len(images) < 2:
+    if len(frames) < 2:
         return np.zeros((0, *frames.shape[1:], 2), np.float32)
+    images = _as_batch(frames, "video")
     return solve(images[:-1], images[1:], params or TVL1Params(), None)
 
 

@@ -3,7 +3,10 @@
 How near is near: a short run, none of it stopped early, is compared pixel by pixel. Its rounding
 moves single pixels of a smooth texture by 0.003 px at most (test_reference.py). Whole solves are
 chaotic where pixels leave the frame or an iteration more is made, so over real pairs only the
-distribution is compared, with OpenCV's own when one image is multiplied by 1.00001.
+distribution is compared, with OpenCV's own when one image is multiplied by 1.00001. On the whole
+frames of the 22 pairs below, too slow for a test, the end-point difference had a median of 0.0016
+px and a mean of 0.027 (OpenCV against itself 0.0027 and 0.034), and 98.9 % of the uint8 values at
+bound 20 were within a level; in the loop of CUDA 0.0029 and 0.021 (0.0059 and 0.029), and 99.3 %.
 """
 
 import importlib.util
@@ -155,12 +158,26 @@ def test_iterations_stop_where_the_reference_stops(epsilon: float, target: str) 
     flow = solve(first, second, params, target)
     expected = by_reference(first, second, params)
     assert_equal_in_a_short_run(flow, expected)
-    # One iteration more or less would be seen.
-    (_, statistics) = cpu._solve(first[None], second[None], params, None, 1, target)
-    count = statistics["pixel_iterations"] // (48 * 64)
-    for other in (count - 1, count + 1):
-        stopped = replace(endless, inner_iterations=other, outer_iterations=1)
-        assert end_point_difference(solve(first, second, stopped, target), expected).max() > 0.005
+
+
+@TARGETS
+@pytest.mark.parametrize("last", [3, 8, 20])
+def test_the_stop_is_where_the_mean_squared_update_says(last: int, target: str) -> None:
+    """Known answer: updates seen from outside, one iteration more at a time."""
+    first, second = texture(47, 61), texture(47, 61, 2, -1)
+    one_warp = TVL1Params(scales=1, warps=1, outer_iterations=1, median=1, epsilon=1e-9)
+
+    def after(iterations: int, epsilon: float = 1e-9) -> Field:
+        params = replace(one_warp, inner_iterations=iterations, epsilon=epsilon)
+        return solve(first, second, params, target)
+
+    def mean_squared_update(iteration: int) -> float:
+        return float(np.square(after(iteration) - after(iteration - 1), dtype=float).sum(-1).mean())
+
+    updates = [mean_squared_update(n) for n in range(2, last + 1)]
+    assert min(updates[:-1]) > 1.01 * updates[-1]
+    assert (after(99, np.sqrt(1.001 * updates[-1])) == after(last)).all()
+    assert (after(99, np.sqrt(0.999 * updates[-1])) != after(last)).any()
 
 
 @TARGETS
@@ -175,6 +192,31 @@ def test_initial_flow(scales: int, params: TVL1Params, target: str) -> None:
     assert_equal_in_a_short_run(flow, by_reference(first, second, short, initial))
     assert end_point_difference(flow, solve(first, second, short, target)).max() > 0.1
     assert (initial == before).all()
+
+
+@TARGETS
+@SCHEMES
+@pytest.mark.parametrize("median", [1, 3, 5])
+@pytest.mark.parametrize(("scales", "tolerance"), [(1, 2e-4), (3, 5e-3)])
+@pytest.mark.parametrize("size", [(33, 44), (50, 35)], ids=str)
+def test_one_iteration_on_noise_at_every_pixel(
+    size: tuple[int, int],
+    scales: int,
+    tolerance: float,
+    median: int,
+    params: TVL1Params,
+    target: str,
+) -> None:
+    """Nothing is smooth here and many positions lie outside: weights, borders, ranks, levels."""
+    rng = np.random.default_rng(8)
+    first, second = rng.integers(0, 256, (2, *size), dtype=np.uint8)
+    initial = rng.normal(0, 12, (*size, 2)).astype(np.float32)
+    one = TVL1Params(scales=scales, warps=1, inner_iterations=1, outer_iterations=1, median=median)
+    one = replace(one, sampling=params.sampling)
+    flow = cpu._solve(first[None], second[None], one, initial[None], 1, target)[0][0]
+    # Measured over six seeds: 7e-5 at most with one scale, 1.6e-3 with three.
+    assert np.abs(flow - by_reference(first, second, one, initial)).max() < tolerance
+    assert np.abs(flow - initial).max() > 1
 
 
 # OpenCV as an oracle, on real videos
@@ -221,9 +263,9 @@ def test_as_near_to_opencv_as_opencv_to_itself(
         f"{np.median(noise):.5f}, {noise.mean():.5f}; within a level {(levels <= 1).mean():.5f}, "
         f"equal {(levels == 0).mean():.5f}"
     )
-    assert np.median(difference) < 0.005
-    assert difference.mean() < 0.1
+    assert np.median(difference) <= 1.5 * np.median(noise)
     assert difference.mean() <= 1.5 * noise.mean()
+    assert difference.mean() < 0.1
     assert (levels <= 1).mean() >= 0.98
 
 

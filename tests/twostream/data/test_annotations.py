@@ -237,7 +237,7 @@ ROWS = (
 def test_csv_with_a_split_column(tmp_path):
     lists = load("csv", csv_file(tmp_path, "\ufeff" + ROWS.replace("\n", "\r\n")), "column")
     assert lists == Annotations(
-        "mine",
+        f"{tmp_path.name}/mine",
         "column",
         ("run", "walk"),
         (Video("b/1", 1, "ann"), Video("a/1", 0, "ann")),
