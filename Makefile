@@ -15,7 +15,7 @@ EXPERIMENT ?= demo
 RUN        ?= runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo flow train eval test check lint clean
+.PHONY: help install demo flow train eval test check lint sanitize clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -54,6 +54,11 @@ lint: install
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+sanitize: ## Run the native solver under the address and undefined-behaviour sanitizers
+	cmake -S . -B build/sanitize -DTVL1_SANITIZE=ON
+	cmake --build build/sanitize
+	build/sanitize/tvl1_driver
 
 clean: ## Remove the demo and all runs, but not .venv
 	rm -rf demo runs

@@ -16,8 +16,8 @@ TVL1_FUNCTION void exchange(Lanes& a, Lanes& b) {
   a = low;
 }
 
-// The sorted union of the sorted a[0], a[kStepA], ... (kA of them) and b[0], b[kStepB], ...: Batcher's
-// odd-even merge (1968, doi 10.1145/1468075.1468121), for any two lengths.
+// The sorted union of the sorted a[0], a[kStepA], ... (kA of them) and b[0], b[kStepB], ...:
+// Batcher's odd-even merge (1968, doi 10.1145/1468075.1468121), for any two lengths.
 template <int kA, int kB, int kStepA = 1, int kStepB = 1>
 TVL1_FUNCTION void merge(const Lanes* a, const Lanes* b, Lanes* out) {
   if constexpr (kA == 0 || kB == 0) {

@@ -27,8 +27,8 @@ TVL1_FUNCTION F clamp(F value, F low, F high) {
   return minimum(maximum(value, low), high);
 }
 
-// 1 / |grad I1w|^2, the square not below the epsilon of float: as in OpenCV, the result is finite and
-// flat parts of the image do not move.
+// 1 / |grad I1w|^2, the square not below the epsilon of float: the result is finite, and flat parts
+// of the image do not move.
 template <class F>
 TVL1_FUNCTION F inverse_gradient(F I1wx, F I1wy) {
   return F(1.0f) / maximum(I1wx * I1wx + I1wy * I1wy, F(1.1920929e-7f));

@@ -27,9 +27,8 @@ struct Step {
   float limit, theta, taut;  // lambda theta, theta, tau / theta
 };
 
-// Beyond the last column p is 0 and u repeats the last column, so that the forward difference is
-// 0 there; left of the first column p is 0 as well. The functions below work on the pixels from x
-// on; only `inside` of them where that is not 0.
+// Left of the first column p is 0; right of the last column u repeats it, so that the forward
+// difference is 0 there. What else stands beyond the last column does not reach the image.
 
 // u = u + TH(u) + theta div p in row y, from the old p; |u_new - u|^2.
 struct FlowRow {
@@ -51,6 +50,7 @@ struct FlowRow {
         inverse(s.row(kInverseGradient, y)),
         rho_c(s.row(kRhoC, y)) {}
 
+  // From x on; the change of the first `inside` pixels only where that is not 0.
   TVL1_FUNCTION Lanes update(int x, int inside, Lanes limit, Lanes theta) const {
     const Lanes old_u1 = load(u1 + x), old_u2 = load(u2 + x);
     const Lanes ix = load(I1wx + x), iy = load(I1wy + x);
@@ -87,20 +87,19 @@ struct DualRow {
         p22(s.row(kP22, y)) {}
 
   static TVL1_FUNCTION void update(const float* u, const float* below, float* p1, float* p2,
-                                   int inside, Lanes taut) {
+                                   Lanes taut) {
     const Lanes here = load(u);
     Lanes new_p1 = load(p1), new_p2 = load(p2);
     dual_step(load(u + 1) - here, load(below) - here, taut, new_p1, new_p2);
-    store(p1, inside ? first(inside, new_p1) : new_p1);
-    store(p2, inside ? first(inside, new_p2) : new_p2);
+    store(p1, new_p1);
+    store(p2, new_p2);
   }
-  TVL1_FUNCTION void update(int x, int inside, Lanes taut) const {
-    update(u1 + x, below_u1 + x, p11 + x, p12 + x, inside, taut);
-    update(u2 + x, below_u2 + x, p21 + x, p22 + x, inside, taut);
+  TVL1_FUNCTION void update(int x, Lanes taut) const {
+    update(u1 + x, below_u1 + x, p11 + x, p12 + x, taut);
+    update(u2 + x, below_u2 + x, p21 + x, p22 + x, taut);
   }
-  void finish(int x, int whole, int rest, Lanes taut) const {
-    for (; x < whole; x += kLanes) update(x, 0, taut);
-    if (rest) update(x, rest, taut);
+  void finish(int x, int width, Lanes taut) const {
+    for (; x < width; x += kLanes) update(x, taut);
   }
 };
 
@@ -121,15 +120,15 @@ double sweep(const State& state, const Step& step) {
       row_change = row_change + flow.update(x, 0, limit, theta);
     for (; x < whole; x += kLanes, dual_x += kLanes) {
       row_change = row_change + flow.update(x, 0, limit, theta);
-      dual.update(dual_x, 0, taut);
+      dual.update(dual_x, taut);
     }
     if (rest) row_change = row_change + flow.update(x, rest, limit, theta);
     flow.u1[width] = flow.u1[width - 1];
     flow.u2[width] = flow.u2[width - 1];
-    if (y > 0) dual.finish(dual_x, whole, rest, taut);
+    if (y > 0) dual.finish(dual_x, width, taut);
     change = change + row_change;
   }
-  DualRow(state, state.height - 1).finish(0, whole, rest, taut);
+  DualRow(state, state.height - 1).finish(0, width, taut);
   return sum(change);
 }
 
