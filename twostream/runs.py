@@ -3,7 +3,7 @@
 RUN/rgb/run.json        the whole experiment, the data and the stream
 RUN/rgb/checkpoint.pt   weights, optimiser and position; loads with ``weights_only=True``
 RUN/rgb/log.csv         a row an epoch
-RUN/rgb/missing.txt     listed videos that the store lacks, where that was allowed
+RUN/rgb/missing_*.txt   listed videos that the store lacks, where that was allowed
 RUN/rgb/scores.npz      scores of the test list
 """
 

@@ -37,7 +37,7 @@ def score(
     run, experiment = checkpoint.run, checkpoint.run.experiment
     data = data or run.data
     annotations, absent = data.annotations("test")
-    report_missing(absent, checkpoint_path.parent)
+    report_missing(absent, checkpoint_path.with_name("missing_test.txt"))
     _refuse_misuse(checkpoint, annotations, checkpoint_path)
     model = run.build(len(checkpoint.classes))
     model.load_state_dict(checkpoint.model)

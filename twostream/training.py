@@ -37,7 +37,7 @@ def train(run: Run, folder: Path, workers: int = 2, device: str = "auto") -> Epo
     annotations, absent = run.data.annotations("train")
     _make_folder(folder)
     write_atomically(folder / "run.json", run.to_json().encode())
-    report_missing(absent, folder)
+    report_missing(absent, folder / "missing_train.txt")
     torch.manual_seed(run.experiment.seed)
     model = run.build(len(annotations.classes))
     start_temporal(model, run.experiment.temporal_start)
@@ -119,10 +119,9 @@ def choose_device(device: str = "auto") -> torch.device:
     return chosen
 
 
-def report_missing(absent: tuple[str, ...], folder: Path) -> None:
+def report_missing(absent: tuple[str, ...], path: Path) -> None:
     """Name the listed videos that are left out: the count in a line, the names in a file."""
     if absent:
-        path = folder / "missing.txt"
         write_atomically(path, ("\n".join(absent) + "\n").encode())
         print(f"{len(absent):,} listed videos are not in the store and left out; see {path}")
 

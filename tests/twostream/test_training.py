@@ -142,7 +142,7 @@ def test_a_missing_video_is_named_or_left_out(run: Run, tmp_path: Path) -> None:
         experiment=replace(run.experiment, steps=1),
     )
     train(allowed, tmp_path / "r", workers=0)
-    assert (tmp_path / "r" / "missing.txt").read_text() == "gone/gone\n"
+    assert (tmp_path / "r" / "missing_train.txt").read_text() == "gone/gone\n"
 
 
 @pytest.mark.parametrize("workers", [0, 2])
