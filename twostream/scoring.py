@@ -11,7 +11,7 @@ from flow.errors import InputError
 from flow.progress import progress_bar
 from flow.store import StoreFile, store_path
 from twostream.data.annotations import Annotations
-from twostream.data.clips import TestClips, batches, worker_init
+from twostream.data.clips import TestClips, batches, worker_context, worker_init
 from twostream.experiments import Experiment
 from twostream.runs import Checkpoint, Data, sha256
 from twostream.scores import Scores, Source, log_of_mean, softmax
@@ -52,7 +52,13 @@ def score(
         geometry=experiment.geometry(),
         short=experiment.short,
     )
-    loader = DataLoader(clips, batch_size=None, num_workers=workers, worker_init_fn=worker_init)
+    loader = DataLoader(
+        clips,
+        batch_size=None,
+        num_workers=workers,
+        worker_init_fn=worker_init,
+        multiprocessing_context=worker_context(workers),
+    )
     shape = len(clips), experiment.test_clips, len(checkpoint.classes)
     clip_logits = np.empty(shape, np.float32)
     with torch.inference_mode(), progress_bar(len(clips), " videos", shown=True) as bar:

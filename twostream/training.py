@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Sampler
 from flow.errors import InputError
 from flow.files import write_atomically
 from twostream.data.annotations import Annotations
-from twostream.data.clips import TrainingClips, batches, epoch_order, worker_init
+from twostream.data.clips import TrainingClips, batches, epoch_order, worker_context, worker_init
 from twostream.experiments import Experiment
 from twostream.log import Epoch, Log
 from twostream.models import P3D, load_weights, parameter_groups, start_temporal
@@ -161,6 +161,7 @@ def _steps(
         batch_sampler=_Batches(len(clips), experiment, start),
         num_workers=workers,
         worker_init_fn=worker_init,
+        multiprocessing_context=worker_context(workers),
         pin_memory=torch.cuda.is_available(),
         generator=torch.Generator(),  # or it would draw from dropout's numbers
     )

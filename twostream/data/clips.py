@@ -146,6 +146,11 @@ def epoch_order(count: int, seed: int, epoch: int) -> tuple[int, ...]:
     return tuple(np.random.default_rng([_ORDER, seed, epoch]).permutation(count).tolist())
 
 
+def worker_context(workers: int) -> str | None:
+    """How a DataLoader starts its workers: anew, as a fork can inherit a lock that OpenCV holds."""
+    return "spawn" if workers else None
+
+
 def worker_init(worker: int) -> None:
     """Hold OpenCV to one thread in a worker of a DataLoader, which has as many workers as cores."""
     cv2.setNumThreads(1)
