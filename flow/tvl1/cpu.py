@@ -21,7 +21,7 @@ from flow.tvl1 import TVL1Params
 
 try:
     from flow.tvl1 import _cpu
-except ImportError as error:  # pragma: no cover
+except ImportError as error:
     raise InputError(
         "The native TV-L1 solver is not built here; install the package with a C++ compiler at "
         "hand, or give another solver."

@@ -9,7 +9,6 @@ px and a mean of 0.027 (OpenCV against itself 0.0027 and 0.034), and 98.9 % of t
 bound 20 were within a level; in the loop of CUDA 0.0029 and 0.021 (0.0059 and 0.029), and 99.3 %.
 """
 
-import importlib.util
 import os
 import signal
 import subprocess
@@ -28,12 +27,7 @@ import pytest
 from numpy.typing import NDArray
 
 from flow import InputError, TVL1Params, encode
-from flow.tvl1 import reference
-
-if importlib.util.find_spec("flow.tvl1._cpu") is None:
-    pytest.skip("the native solver is not built here", allow_module_level=True)
-
-from flow.tvl1 import _cpu, cpu
+from flow.tvl1 import _cpu, cpu, reference
 
 Image = NDArray[np.uint8]
 Field = NDArray[np.float32]
