@@ -5,8 +5,8 @@ Every processor of x86-64 since 2009 runs it; one source is compiled for the lev
 machine gives the same bits for any number of threads and any batch. Another level rounds
 otherwise (vectors of another length, fused products), within the solver's numerical noise.
 
-Memory: about 80 bytes a pixel and thread at five scales of 0.8 (40 for u, p and the warped images,
-20 for two pyramids, 16 for the second image with its gradient, 4 for the median), and a margin of
+Memory: about 76 bytes a pixel and thread at five scales of 0.8 (40 for u, p and the warped images,
+20 for two pyramids, 12 for the second image with its gradient, 4 for the median), and a margin of
 about 64 bytes a row of each; beside them the result, 8 bytes a pixel and pair.
 """
 

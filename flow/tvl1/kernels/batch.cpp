@@ -99,8 +99,8 @@ class Sizes {
     plan_.levels = levels_.data();
     plan_.count = static_cast<int>(levels_.size());
     plan_.pyramid = offset + spare;
-    plan_.state = kStatePlanes * stride * (finest.height + 1) + spare;
-    plan_.texture = 4 * (finest.width + 8) * size_t(finest.height + 8) + spare;
+    plan_.state = state_pitch(finest.width) * (finest.height + 1) + spare;
+    plan_.texture = 3 * (finest.width + 10) * size_t(finest.height + 10) + spare;
     plan_.padded = stride * (finest.height + 5) + spare;
     plan_.lines = 4 * stride + spare;
   }
@@ -234,6 +234,9 @@ class Crew {
 }  // namespace
 
 ptrdiff_t state_stride(int width) { return kMargin + round_up(width + 1); }
+ptrdiff_t state_pitch(int width) {
+  return kStatePlanes * state_stride(width) + kStateBlocks * round_up(width);
+}
 
 Outcome solve_batch(const Scheme& scheme, const Batch& batch, int threads, const Kernels& kernels,
                     const std::function<bool()>& interrupted) {

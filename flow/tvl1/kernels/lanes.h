@@ -61,6 +61,33 @@ TVL1_FUNCTION Lanes square_root(Lanes a) {
 }
 #endif
 
+// Of integers, which most processors compare faster than floats.
+#if defined(__AVX512F__)
+TVL1_FUNCTION IntVector minimum(IntVector a, IntVector b) {
+  return (IntVector)_mm512_min_epi32((__m512i)a, (__m512i)b);
+}
+TVL1_FUNCTION IntVector maximum(IntVector a, IntVector b) {
+  return (IntVector)_mm512_max_epi32((__m512i)a, (__m512i)b);
+}
+#elif defined(__AVX2__)
+TVL1_FUNCTION IntVector minimum(IntVector a, IntVector b) {
+  return (IntVector)_mm256_min_epi32((__m256i)a, (__m256i)b);
+}
+TVL1_FUNCTION IntVector maximum(IntVector a, IntVector b) {
+  return (IntVector)_mm256_max_epi32((__m256i)a, (__m256i)b);
+}
+#elif defined(__SSE4_1__)
+TVL1_FUNCTION IntVector minimum(IntVector a, IntVector b) {
+  return (IntVector)_mm_min_epi32((__m128i)a, (__m128i)b);
+}
+TVL1_FUNCTION IntVector maximum(IntVector a, IntVector b) {
+  return (IntVector)_mm_max_epi32((__m128i)a, (__m128i)b);
+}
+#else
+TVL1_FUNCTION IntVector minimum(IntVector a, IntVector b) { return a < b ? a : b; }
+TVL1_FUNCTION IntVector maximum(IntVector a, IntVector b) { return a > b ? a : b; }
+#endif
+
 TVL1_FUNCTION Lanes load(const float* from) {
   FloatVector v;
   memcpy(&v, from, sizeof v);
@@ -79,6 +106,21 @@ TVL1_FUNCTION IntVector lane_numbers() {
 TVL1_FUNCTION Lanes first(int n, Lanes a) {
   const IntVector kept = lane_numbers() < n;
   return (FloatVector)((IntVector)a.v & kept);
+}
+
+// Whether a lane of a comparison's result is set.
+TVL1_FUNCTION bool any(IntVector mask) {
+#if defined(__AVX512F__)
+  return _mm512_movepi32_mask((__m512i)mask) != 0;
+#elif defined(__AVX__)
+  return _mm256_movemask_ps((__m256)mask) != 0;
+#elif defined(__x86_64__)
+  return _mm_movemask_ps((__m128)mask) != 0;
+#else
+  int set = 0;
+  for (int i = 0; i < kLanes; ++i) set |= mask[i];
+  return set != 0;
+#endif
 }
 
 // The largest integers not above a, which must lie within the range of int.

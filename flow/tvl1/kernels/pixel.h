@@ -27,32 +27,36 @@ TVL1_FUNCTION F clamp(F value, F low, F high) {
   return minimum(maximum(value, low), high);
 }
 
-// 1 / |grad I1w|^2, the square not below the epsilon of float: the result is finite, and flat parts
-// of the image do not move.
+// The iterations work on v = (tau / theta) u and q = -p, which leaves the scheme the fewest
+// products and takes every difference straight from memory:
+//   v = v - tau (div q + d grad I1w), d = clamp(rho / (theta |grad I1w|^2), -lambda, lambda)
+//   q = (q - grad v) / (1 + |grad v|)
+
+// 1 / (tau |grad I1w|^2), which makes d of rho in the unit of v. The square is not below the
+// epsilon of float: the result is finite, and flat parts of the image do not move.
 template <class F>
-TVL1_FUNCTION F inverse_gradient(F I1wx, F I1wy) {
-  return F(1.0f) / maximum(I1wx * I1wx + I1wy * I1wy, F(1.1920929e-7f));
+TVL1_FUNCTION F inverse_gradient(F I1wx, F I1wy, F tau) {
+  return F(1.0f) / (tau * maximum(I1wx * I1wx + I1wy * I1wy, F(1.1920929e-7f)));
 }
 
-// rho_c = I1w - I1wx u1 - I1wy u2 - I0: the residual of the linearised brightness, less its
-// part that the iterations change.
+// rho_c = unit (I1w - I0) - I1wx v1 - I1wy v2 with unit = tau / theta: the residual of the
+// linearised brightness in the unit of v, less its part that the iterations change.
 template <class F>
-TVL1_FUNCTION F residual_constant(F I1w, F I1wx, F I1wy, F u1, F u2, F I0) {
-  return I1w - I1wx * u1 - I1wy * u2 - I0;
+TVL1_FUNCTION F residual_constant(F I1w, F I1wx, F I1wy, F v1, F v2, F I0, F unit) {
+  return unit * (I1w - I0) - I1wx * v1 - I1wy * v2;
 }
 
-// The operator TH: v = u - threshold * (I1wx, I1wy), with limit = lambda theta.
+// The operator TH: d of the first formula.
 template <class F>
-TVL1_FUNCTION F threshold(F rho, F inverse_gradient, F limit) {
-  return clamp(rho * inverse_gradient, F(0.0f) - limit, limit);
+TVL1_FUNCTION F threshold(F v1, F v2, F I1wx, F I1wy, F rho_c, F inverse_gradient, F lambda) {
+  const F rho = rho_c + I1wy * v2 + I1wx * v1;
+  return clamp(rho * inverse_gradient, F(0.0f) - lambda, lambda);
 }
 
-// p = (p + taut grad u) / (1 + taut |grad u|) for one component of the flow, taut = tau / theta.
+// 1 + |grad v| for one component of the flow.
 template <class F>
-TVL1_FUNCTION void dual_step(F ux, F uy, F taut, F& p1, F& p2) {
-  const F shrink = F(1.0f) / (F(1.0f) + taut * square_root(ux * ux + uy * uy));
-  p1 = (p1 + taut * ux) * shrink;
-  p2 = (p2 + taut * uy) * shrink;
+TVL1_FUNCTION F dual_norm(F vx, F vy) {
+  return F(1.0f) + square_root(vx * vx + vy * vy);
 }
 
 // Weights of the samples at -1, 0, 1, 2 for a position at t of [0, 1) (Keys 1981,

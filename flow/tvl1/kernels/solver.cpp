@@ -71,8 +71,8 @@ class Solver {
         scratch_(scratch),
         stop_(stop),
         statistics_(statistics),
-        step_{static_cast<float>(scheme.lambda * scheme.theta), static_cast<float>(scheme.theta),
-              static_cast<float>(scheme.tau / scheme.theta)} {}
+        step_{static_cast<float>(scheme.lambda), static_cast<float>(scheme.theta),
+              static_cast<float>(scheme.tau)} {}
 
   bool run() {
     for (int i = plan_.count - 1; i >= 0; --i) {
@@ -94,8 +94,8 @@ class Solver {
  private:
   State state(int i) const {
     const Level& level = plan_.levels[i];
-    const ptrdiff_t stride = state_stride(level.width);
-    return {scratch_.state + kStatePlanes * stride, level.width, level.height, stride};
+    const ptrdiff_t pitch = state_pitch(level.width);
+    return {scratch_.state + pitch, level.width, level.height, state_stride(level.width), pitch};
   }
 
   Texture texture(int i) const {
@@ -105,13 +105,12 @@ class Solver {
   // All planes of the level 0 with their row -1, and so p as well.
   State clear(int i) const {
     const State cleared = state(i);
-    const ptrdiff_t row = kStatePlanes * cleared.stride;
-    memset(cleared.data - row, 0, sizeof(float) * row * (cleared.height + 1));
+    memset(cleared.data - cleared.pitch, 0, sizeof(float) * cleared.pitch * (cleared.height + 1));
     return cleared;
   }
 
   static Plane flow_plane(const State& state, PlaneName name) {
-    return {state.row(name, 0), state.width, state.height, kStatePlanes * state.stride};
+    return {state.row(name, 0), state.width, state.height, state.pitch};
   }
 
   // The coarsest level's flow: 0, or the given flow made smaller level by level.
@@ -123,9 +122,10 @@ class Solver {
     for (const PlaneName name : kFlowPlanes) {
       float* data = scratch_.texture;
       float* smaller = data + finest.height * finest.stride;
-      const float* given = pair_.initial + (name == kU2);
+      const float* given = pair_.initial + (name == kV2);
       for (int y = 0; y < finest.height; ++y, given += 2 * finest.width)
-        for (int x = 0; x < finest.width; ++x) data[y * finest.stride + x] = given[2 * x];
+        for (int x = 0; x < finest.width; ++x)
+          data[y * finest.stride + x] = step_.unit() * given[2 * x];
       for (int i = 1; i < plan_.count; ++i) {
         resize(scheme_.sampling, plane_of(plan_.levels[i - 1], data),
                plane_of(plan_.levels[i], smaller), 1 / scheme_.scale_step, 1 / scheme_.scale_step,
@@ -171,9 +171,9 @@ class Solver {
     const float* I0 = pair_.I0 + plan_.levels[i].offset;
     const ptrdiff_t stride = plan_.levels[i].stride;
     if (scheme_.sampling == Sampling::opencv)
-      warp<OpenCVCubic>(level, I0, stride, texture(i));
+      warp<OpenCVCubic>(level, step_, I0, stride, texture(i));
     else
-      warp<CatmullRom>(level, I0, stride, texture(i));
+      warp<CatmullRom>(level, step_, I0, stride, texture(i));
     statistics_.pixel_warps += pixels(level);
   }
 
@@ -198,12 +198,13 @@ class Solver {
 
   void write_flow() const {
     const State finest = state(0);
+    const float pixels = 1 / step_.unit();
     float* out = pair_.flow;
     for (int y = 0; y < finest.height; ++y) {
-      const float *u1 = finest.row(kU1, y), *u2 = finest.row(kU2, y);
+      const float *v1 = finest.row(kV1, y), *v2 = finest.row(kV2, y);
       for (int x = 0; x < finest.width; ++x) {
-        *out++ = u1[x];
-        *out++ = u2[x];
+        *out++ = pixels * v1[x];
+        *out++ = pixels * v2[x];
       }
     }
   }

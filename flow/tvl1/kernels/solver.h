@@ -20,8 +20,9 @@ struct Scheme {
 // Rows of a working plane start after a margin of this many floats and end with at least one
 // spare, so that vectors may begin left of the first pixel and end right of the last.
 constexpr int kMargin = 16;
-constexpr int kStatePlanes = 10;
-ptrdiff_t state_stride(int width);
+constexpr int kStatePlanes = 4, kStateBlocks = 6;
+ptrdiff_t state_stride(int width);  // of one plane's row
+ptrdiff_t state_pitch(int width);   // of all that belongs to a row
 
 // A plane of a pyramid: pixel (y, x) is data[y * stride + x], `data` lies `offset` floats after the
 // pyramid's start.
