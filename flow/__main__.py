@@ -1,4 +1,4 @@
-"""The command line: python -m flow  extract | verify | show."""
+"""The command line: python -m flow  extract | status | verify | show."""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -9,9 +9,10 @@ import tyro
 from tyro.conf import Positional, arg
 
 from flow.errors import InputError
-from flow.extract import Settings, extract, verify_store
+from flow.extract import Settings, extract
 from flow.manifest import FAILURES
 from flow.show import show
+from flow.status import status, verify_store
 
 _FAILURES_TOLD = 10
 _Videos = Annotated[Positional[Path], arg(metavar="VIDEOS")]
@@ -25,6 +26,7 @@ def extract_videos(
     store: _Store,
     settings: Annotated[Settings, arg(name="")],
     workers: int | None = None,
+    shard: str = "1/1",
 ) -> int:
     """Store the flow of every video in a folder; run again, it does only what is missing.
 
@@ -35,15 +37,34 @@ def extract_videos(
         videos: The folder of the videos, which may lie at any depth.
         store: The folder of the stored flow: <video>.zip, manifest.csv and failures.csv.
         settings: What to compute.
-        workers: Processes, each at one video at a time; one a processor where not given.
+        workers: Processes, each at one video at a time; one a processor where not given, or four a
+            GPU.
+        shard: 3/8 does the third eighth of the videos only: a job of eight.
     """
-    summary = extract(videos, store, settings, workers)
+    summary = extract(videos, store, settings, workers, shard=shard)
     for source, reason in summary.failures[:_FAILURES_TOLD]:
         print(f"{source} failed: {reason}", file=sys.stderr)
     if len(summary.failures) > _FAILURES_TOLD:
         print(f"{store / FAILURES} lists all failures.", file=sys.stderr)
     print(summary)
     return 1 if summary.failures else 0
+
+
+def show_status(videos: _Videos, store: _Store) -> int:
+    """Tell how far a store is: what is done, missing, failed, or stored from another file.
+
+    Exit status: 0 when every video is stored, 1 when not, 2 for wrong usage.
+
+    Args:
+        videos: The folder of the videos.
+        store: The folder of the stored flow.
+    """
+    found = status(videos, store)
+    for name in ("missing", "failed", "stale", "orphans"):
+        for video in getattr(found, name):
+            print(f"{name} {video}")
+    print(found, file=sys.stderr)
+    return 1 if found.missing or found.failed or found.stale else 0
 
 
 def verify_images(store: _Store) -> int:
@@ -78,6 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit status."""
     commands: dict[str, Callable[..., int]] = {
         "extract": extract_videos,
+        "status": show_status,
         "verify": verify_images,
         "show": show_flow,
     }

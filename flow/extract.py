@@ -7,7 +7,6 @@ row for each video that lies in the store or that failed now, sorted by its id, 
 
 import errno
 import hashlib
-import os
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,14 +21,18 @@ from flow import engines
 from flow.encoding import Scheme, clipped_fraction, encode
 from flow.errors import InputError
 from flow.files import remove_leftovers
-from flow.manifest import failed_row, missing, read_manifest, stored_row, write_tables
+from flow.manifest import failed_row, read_manifest, stored_row, write_tables
 from flow.progress import progress_bar
-from flow.store import Meta, StoreWriter, find_store_files, read_meta, store_path, verify, video_id
+from flow.sources import find_videos, take_shard, usable_processors
+from flow.store import Meta, StoreWriter, find_store_files, read_meta, store_path, video_id
 from flow.tvl1 import Solver, TVL1Params, choose_solver, tvl1, tvl1_video
-from flow.video import SUFFIXES, Video, check_file, grey, use_one_thread
+from flow.video import Video, check_file, grey, use_one_thread
 
-WINDOW_PAIRS, WINDOW_PIXELS = 16, 1 << 22
+WINDOWS = {"cpu": (16, 1 << 22), "cuda": (512, 1 << 26)}
 """Pairs of frames that are in memory at a time: so many, and not more than so many pixels."""
+
+WORKERS_A_GPU = 4
+"""Processes that decode for a GPU and wait for it in turns; each holds half a gigabyte of it."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
@@ -113,6 +116,7 @@ def extract(
     settings: Settings | None = None,
     workers: int | None = None,
     progress: bool = True,
+    shard: str = "1/1",
 ) -> Summary:
     """Store the flow of every video in a folder, at every depth, but for what is stored already.
 
@@ -123,8 +127,11 @@ def extract(
         videos: A folder. Hidden files and folders in it are left out.
         store: A folder, made where it is not there.
         settings: What to compute; ``Settings()`` where not given.
-        workers: Processes, each at one video at a time; one a processor where not given.
+        workers: Processes, each at one video at a time; one a processor where not given, with the
+            solver "cuda" four a GPU at most.
         progress: Whether to show on stderr how far it is.
+        shard: "3/8" does the third eighth of the videos, for eight runs, at once if need be. They
+            may share a store; its failures are then those of the run that ended last.
 
     Raises:
         InputError: Before anything is computed: a folder without videos, a solver that cannot run
@@ -132,9 +139,11 @@ def extract(
             disk that is full.
     """
     started = time.perf_counter()
-    found = find_videos(videos)
+    found = take_shard(find_videos(videos), shard)
     settings = (settings or Settings()).resolved()
-    workers = _usable_processors() if workers is None else workers
+    gpus = _gpus(settings)
+    if workers is None:
+        workers = min(usable_processors(), len(gpus) * WORKERS_A_GPU or usable_processors())
     if workers < 1:
         raise InputError(f"The number of workers is {workers}; give 1 or more.")
     _make_writable(store)
@@ -143,8 +152,11 @@ def extract(
     remove_leftovers(store)
     jobs = record.admit([_Job.of(path, videos, store, settings) for path in found])
     # Processors that have no video of their own help with the others'.
-    threads = max(1, _usable_processors() // max(1, min(workers, len(jobs))))
-    jobs = [replace(job, threads=threads) for job in jobs]
+    threads = max(1, usable_processors() // max(1, min(workers, len(jobs))))
+    jobs = [
+        replace(job, threads=threads, gpu=gpus[i % len(gpus)] if gpus else None)
+        for i, job in enumerate(jobs)
+    ]
     try:
         with (
             closing(engines.run(_store_video, jobs, workers)) as events,
@@ -159,48 +171,6 @@ def extract(
     return record.summary(time.perf_counter() - started)
 
 
-def find_videos(folder: Path) -> list[Path]:
-    """The videos in a folder at every depth, by their suffixes, sorted; hidden ones left out."""
-    if not folder.is_dir():
-        raise InputError(f"{folder} is no folder; give the folder that holds the videos.")
-    try:
-        found = sorted(_walk(folder, frozenset()))
-    except OSError as error:
-        raise InputError(
-            f"{error.filename} cannot be read ({error.strerror}); make it readable."
-        ) from error
-    if not found:
-        raise InputError(
-            f"{folder} has no videos; give a folder with files that end in one of "
-            f"{' '.join(sorted(SUFFIXES))}."
-        )
-    return found
-
-
-def verify_store(store: Path, workers: int | None = None, progress: bool = True) -> list[str]:
-    """Every fault of a store in a sentence each: of its files, and of what its manifest lists.
-
-    Raises:
-        InputError: No such folder.
-    """
-    if not store.is_dir():
-        raise InputError(f"{store} is no folder; give the folder of a store.")
-    files = find_store_files(store)
-    faults = missing(store, files.keys())
-    tasks = list(files.values())
-    with (
-        closing(engines.run(_verify, tasks, workers or _usable_processors())) as events,
-        progress_bar(len(tasks), " files", progress) as bar,
-    ):
-        for event in events:
-            if isinstance(event, engines.Done):
-                faults += event.result
-            elif isinstance(event, engines.Failed):
-                faults.append(f"{event.task} was not verified: {event.reason}")
-            bar.update()
-    return sorted(faults)
-
-
 @dataclass(frozen=True)
 class _Job:
     """A video: where it lies, its path in the folder of videos, its id, and where its flow goes."""
@@ -213,6 +183,7 @@ class _Job:
     bytes: int
     stored: Meta | None = None
     threads: int = 1
+    gpu: str | None = None
 
     @classmethod
     def of(cls, path: Path, videos: Path, store: Path, settings: Settings) -> "_Job":
@@ -265,13 +236,13 @@ def _write(job: _Job, origin: tuple[str, int, str], tell: engines.Tell) -> Meta:
     video, settings = Video(job.path), job.settings
     flows, clipped = 0, 0.0
     with StoreWriter(job.target, settings.quality) as writer:
-        for window in _windows(video, writer):
-            flow = tvl1_video(window, settings.params, settings.solver, threads=job.threads)
-            for image in encode(flow, settings.bound, settings.encoding):
+        for window in _windows(video, writer, *WINDOWS["cuda" if job.gpu else "cpu"]):
+            images, beyond = _flow_images(window, job)
+            for image in images:
                 writer.add_flow(image)
-            flows += len(flow)
-            clipped += len(flow) * clipped_fraction(flow, settings.bound)
-            tell(len(flow))
+            flows += len(images)
+            clipped += len(images) * beyond
+            tell(len(images))
         if flows == 0:
             raise InputError(f"{job.path} has one frame; give a video of two or more.")
         height, width = video.size
@@ -293,13 +264,38 @@ def _write(job: _Job, origin: tuple[str, int, str], tell: engines.Tell) -> Meta:
     return meta
 
 
-def _windows(video: Video, writer: StoreWriter) -> Iterator[NDArray[np.uint8]]:
+def _flow_images(window: NDArray[np.uint8], job: _Job) -> tuple[NDArray[np.uint8], float]:
+    """Encoded flow between the frames, and the share of it that is clipped."""
+    settings = job.settings
+    if job.gpu:
+        from flow.tvl1 import cuda
+
+        encoded = cuda.encode_video(
+            window, settings.params, settings.bound, settings.encoding, job.gpu
+        )
+        return encoded.images, encoded.clipped
+    flow = tvl1_video(window, settings.params, settings.solver, threads=job.threads)
+    images = encode(flow, settings.bound, settings.encoding)
+    return images, clipped_fraction(flow, settings.bound)
+
+
+def _gpus(settings: Settings) -> list[str]:
+    if settings.solver != "cuda":
+        return []
+    from flow.tvl1 import cuda
+
+    return cuda.devices()
+
+
+def _windows(
+    video: Video, writer: StoreWriter, most_pairs: int, most_pixels: int
+) -> Iterator[NDArray[np.uint8]]:
     """Grey frames (2 or more, H, W); a window begins with the last frame of the one before.
 
     Every frame goes to the writer on its way.
     """
     height, width = video.size
-    pairs = max(1, min(WINDOW_PAIRS, WINDOW_PIXELS // (height * width)))
+    pairs = max(1, min(most_pairs, most_pixels // (height * width)))
     window: list[NDArray[np.uint8]] = []
     for frame in video:
         writer.add_frame(frame)
@@ -309,10 +305,6 @@ def _windows(video: Video, writer: StoreWriter) -> Iterator[NDArray[np.uint8]]:
             window = window[-1:]
     if len(window) > 1:
         yield np.stack(window)
-
-
-def _verify(path: Path, _: engines.Tell) -> list[str]:
-    return verify(path)
 
 
 class _Record:
@@ -443,23 +435,3 @@ def _make_writable(store: Path) -> None:
         raise InputError(
             f"{store} cannot be written ({error.strerror}); make it writable or give another store."
         ) from error
-
-
-def _walk(folder: Path, above: frozenset[tuple[int, int]]) -> Iterator[Path]:
-    status = folder.stat()
-    identity = status.st_dev, status.st_ino
-    if identity in above:  # a link back to a folder on the way here
-        return
-    for path in folder.iterdir():
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            yield from _walk(path, above | {identity})
-        elif path.suffix.lower() in SUFFIXES:
-            yield path
-
-
-def _usable_processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -38,6 +38,15 @@ def read_manifest(store: Path) -> list[dict[str, str]]:
     return rows
 
 
+def read_failures(store: Path) -> dict[str, str]:
+    """Source and reason of each video that failed in a store's last run, as far as it says so."""
+    try:
+        with (store / FAILURES).open(newline="", encoding="utf-8") as file:
+            return {row["video"]: row["reason"] for row in csv.DictReader(file, strict=True)}
+    except (OSError, ValueError, KeyError, csv.Error):
+        return {}
+
+
 def missing(store: Path, ids: Container[str]) -> list[str]:
     """What a store's manifest lists and is gone; or what is wrong with the manifest."""
     try:

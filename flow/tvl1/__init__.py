@@ -5,8 +5,10 @@ the motion downwards, in pixels, so that ``previous[y, x]`` matches
 ``following[y + flow[y, x, 1], x + flow[y, x, 0]]``.
 """
 
+import ctypes
 import importlib
 import importlib.util
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
@@ -19,7 +21,7 @@ from numpy.typing import NDArray
 from flow.errors import InputError
 
 Sampling = Literal["opencv", "opencv_cuda"]
-Solver = Literal["auto", "reference", "opencv", "cpu"]
+Solver = Literal["auto", "reference", "opencv", "cpu", "cuda"]
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,19 @@ def choose_solver(solver: Solver = "auto") -> str:
         raise InputError(
             f"Solver {solver!r} is unknown; give one of {', '.join(get_args(Solver))}."
         )
-    return "cpu" if solver == "auto" else solver
+    if solver == "auto":
+        return "cuda" if _has_gpu() else "cpu"
+    return solver
+
+
+def _has_gpu() -> bool:
+    try:  # PyTorch takes seconds to load: not where there is no driver
+        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    from flow.tvl1.cuda_kernel import why_unavailable
+
+    return why_unavailable() is None
 
 
 def tvl1(
@@ -113,8 +127,8 @@ def tvl1(
         previous: Grey image (H, W) or images (N, H, W); uint8 from 0 to 255 or float32 from 0 to 1.
         following: The same shape and dtype.
         params: The scheme and its parameters; OpenCV's CPU defaults where not given.
-        solver: ``"reference"`` (NumPy), ``"opencv"``, ``"cpu"`` (native), or ``"auto"``: the
-            fastest that this machine has.
+        solver: ``"reference"`` (NumPy), ``"opencv"``, ``"cpu"`` (native), ``"cuda"`` (the first
+            GPU; ``flow.tvl1.cuda`` has more), or ``"auto"``: the fastest that this machine has.
         initial: Flow to start from, float32 of the result's shape; zero where not given.
         threads: Pairs that ``"cpu"`` solves at a time, one a processor where not given; the other
             solvers take what they take.
@@ -155,7 +169,8 @@ def tvl1_video(
 ) -> NDArray[np.float32]:
     """Optical flow between neighbouring frames: grey (T, H, W) to float32 (T - 1, H, W, 2).
 
-    The same as ``tvl1(frames[:-1], frames[1:], ...)``; ``"cpu"`` then builds one pyramid a frame.
+    The same as ``tvl1(frames[:-1], frames[1:], ...)``; ``"cpu"`` then builds one pyramid a frame,
+    and each frame goes to the GPU of ``"cuda"`` once.
     """
     if frames.ndim != 3:
         raise InputError(f"The frames have shape {frames.shape}; give grey frames (T, H, W).")

@@ -27,8 +27,10 @@ from numpy.typing import NDArray
 from flow import encode, engines, tvl1_video
 from flow.encoding import clipped_fraction
 from flow.errors import InputError
-from flow.extract import Settings, Summary, extract, find_videos, verify_store
+from flow.extract import Settings, Summary, extract
 from flow.manifest import read_manifest
+from flow.sources import find_videos
+from flow.status import verify_store
 from flow.store import StoreFile, find_store_files, read_meta, verify
 from flow.tvl1 import TVL1Params
 from flow.video import Video, grey

@@ -98,9 +98,14 @@ void test_encode() {
   for (int i = -30000; i <= 30000; ++i) {
     const float v = static_cast<float>(i) / 1000.0f;
     const float gain = static_cast<float>(127.0 / 20.0);
-    const double right = std::nearbyint(static_cast<double>(128.0f + static_cast<float>(gain * v)));
-    const double clipped = right < 1 ? 1 : right > 255 ? 255 : right;
-    expect(tvl1::encode(v, 128.0f, gain, 1.0f) == clipped, "encode", "float", 1, i);
+    const double symmetric = 128 + std::nearbyint(static_cast<double>(gain * v));
+    const double dense = std::nearbyint(255.0 * (static_cast<double>(v) + 20.0) / 40.0);
+    const auto clipped = [](double code, double low) {
+      return code < low ? low : code > 255 ? 255 : code;
+    };
+    expect(tvl1::encode_symmetric(v, gain) == clipped(symmetric, 1), "symmetric", "float", 1, i);
+    expect(tvl1::encode_dense_flow(v, 127.5f / 20.0f, 20.0) == clipped(dense, 0), "dense_flow",
+           "float", 1, i);
   }
 }
 

@@ -108,16 +108,23 @@ TVL1_FUNCTION Tap tap(float coordinate, int size) {
   return {low, low + 1 < size ? low + 1 : low, inside - static_cast<float>(low)};
 }
 
-// A flow value in pixels as an image value: round(zero + gain v), halves to even, in [low, 255].
-// The two roundings of the product and the sum are those of flow.encoding.encode.
-TVL1_FUNCTION unsigned char encode(float v, float zero, float gain, float low) {
-#if defined(__CUDA_ARCH__)
-  const float value = __fadd_rn(zero, __fmul_rn(gain, v));
-#else
-  volatile float product = gain * v;  // keeps the compiler from fusing it with the sum
-  const float value = zero + product;
-#endif
-  return static_cast<unsigned char>(clamp(rintf(value), low, 255.0f));
+// A flow value in pixels as an image value, in the two schemes of flow.encoding.encode and bit for
+// bit as there. What is no number becomes the lowest value.
+
+// "symmetric", gain = 127 / bound.
+TVL1_FUNCTION unsigned char encode_symmetric(float v, float gain) {
+  const float rounded = rintf(gain * v);  // a product that is rounded itself: nothing to fuse
+  return static_cast<unsigned char>(128.0f + clamp(rounded, -127.0f, 127.0f));
+}
+
+// "dense_flow", gain = 127.5 / bound: round(255 (v + bound) / (2 bound)) in double, in which GPUs
+// are slow; nearly always float leaves no doubt.
+TVL1_FUNCTION unsigned char encode_dense_flow(float v, float gain, double bound) {
+  const float near = clamp(127.5f + gain * v, -1.0f, 256.0f);
+  float rounded = rintf(near);
+  if (fabsf(near - rounded) > 0.499f)
+    rounded = static_cast<float>(rint(255.0 * (static_cast<double>(v) + bound) / (2.0 * bound)));
+  return static_cast<unsigned char>(clamp(rounded, 0.0f, 255.0f));
 }
 
 }  // namespace tvl1
