@@ -59,6 +59,7 @@ sanitize: ## Run the native solver under the address and undefined-behaviour san
 	cmake -S . -B build/sanitize -DTVL1_SANITIZE=ON
 	cmake --build build/sanitize
 	build/sanitize/tvl1_driver
+	build/sanitize/tvl1_cuda_driver
 
 clean: ## Remove the demo and all runs, but not .venv
 	rm -rf demo runs

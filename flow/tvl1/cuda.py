@@ -29,6 +29,7 @@ Launch = Callable[[int, int, torch.device], None]
 
 CHUNK_ROUNDS = 4  # pairs of a chunk, over the pairs that are solved at a time
 LANES = 2  # chunks on their way
+MOST_PIXELS = 1 << 30  # of an image: the kernel counts them in an int
 POLL_SECONDS = 0.0005
 
 
@@ -169,6 +170,11 @@ class _Pairs:
             raise InputError(
                 f"The images have shapes {previous.shape} and {following.shape}; "
                 "give two of one shape (N, H, W)."
+            )
+        if previous[:1].size >= MOST_PIXELS:
+            raise InputError(
+                f"The images have shape {previous.shape}; "
+                "the solver 'cuda' takes images below 2^30 pixels."
             )
         if previous.dtype != following.dtype or previous.dtype not in (np.uint8, np.float32):
             raise InputError(

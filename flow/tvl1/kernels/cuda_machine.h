@@ -86,6 +86,7 @@ TVL1_DEVICE Ints unknown(Ints i) {
 // What follows from a thread's number is worked out where it is needed: it would stand in registers
 // from the first line on.
 TVL1_DEVICE int thread_index() { return unknown(static_cast<int>(threadIdx.x)); }
+TVL1_DEVICE int again(int /* warp */) { return thread_index() / kWarpSize; }
 TVL1_DEVICE Ints lanes() { return thread_index() % kWarpSize; }
 TVL1_DEVICE Ints every_lane(int value) { return value; }
 TVL1_DEVICE Wide from_lane(Wide a, Ints lane) {  // modulo 32
@@ -225,6 +226,7 @@ inline T* global(T* pointer) {
 }
 
 inline Ints unknown(const Ints& i) { return i; }
+inline int again(int warp) { return warp; }
 inline void keep(Four* row, const Ints& i, const Wide4& a) { store(row, i, i >= 0, a); }
 
 // The emulated block, and whether its warps work in the order of their numbers: nothing may depend

@@ -263,7 +263,7 @@ class Solver {
         March<kCount> march({flow(), dual(), constants(), flow(1), dual(1), shared_.size.height,
                              shared_.size.width, static_cast<float>(p_.lambda),
                              static_cast<float>(p_.tau)},
-                            shared_.cut, task, shared_.ring[warp]);
+                            shared_.cut, task, shared_.ring[again(warp)]);
         const int rows = march.run();
         on_first_lane([&] { shared_.computed[warp] += rows * kWarpSize * kCount; });
         TVL1_UNROLL

@@ -123,6 +123,9 @@ def test_refusals(gpu: Emulator) -> None:
     frames = video(3)
     with pytest.raises(InputError, match=r"\(3, 21, 34\) and \(2, 21, 34\)"):
         cuda.solve(frames, frames[:2], PARAMS)
+    huge = np.broadcast_to(np.uint8(0), (2, 1 << 15, 1 << 15))
+    with pytest.raises(InputError, match=r"below 2\^30 pixels"):
+        cuda.solve(huge, huge, PARAMS)
     with pytest.raises(InputError, match="uint8 and float32"):
         cuda.solve(frames, np.float32(frames), PARAMS)  # type: ignore[arg-type]
     with pytest.raises(InputError, match="initial flow is float32"):
