@@ -72,8 +72,8 @@ class Settings:
         params = mine.pop("params")
         for theirs, ours in ((vars(meta), mine), (meta.params, params)):
             for name, value in ours.items():
-                if theirs[name] != value:
-                    return f"{name} {theirs[name]}, not {value}"
+                if theirs.get(name) != value:
+                    return f"{name} {theirs.get(name)}, not {value}"
         return None
 
 

@@ -33,6 +33,8 @@ from flow.tvl1 import TVL1Params
 
 FORMAT = 1
 META = "meta.json"
+IMPORTED = "imported"
+"""The solver of flow that came from other tools and that nothing more is known of."""
 
 _AGAIN = "remove it and extract its video again"
 # Whatever zipfile raises on a file that is no zip, or a damaged one.
@@ -56,7 +58,7 @@ class Meta:
         height: The same.
         decoder: What decoded the video, with its version.
         solver: The TV-L1 solver, by its own name (never "auto").
-        params: The fields of ``TVL1Params``.
+        params: The fields of ``TVL1Params``; none where the solver is "imported".
         bound: Motion in pixels that the encoding still holds.
         encoding: The scheme of ``flow.encode``.
         clipped: Share of the flow's values that lie beyond ``bound``, 0 to 1.
@@ -97,7 +99,8 @@ class Meta:
             "height": _is_count(self.height),
             "decoder": _is_text(self.decoder),
             "solver": _is_text(self.solver),
-            "params": _are_tvl1_params(self.params),
+            "params": _are_tvl1_params(self.params)
+            or (self.solver == IMPORTED and self.params == {}),
             "bound": _is_number(self.bound) and self.bound > 0,
             "encoding": self.encoding in get_args(Scheme),
             "clipped": _is_number(self.clipped) and 0 <= self.clipped <= 1,
