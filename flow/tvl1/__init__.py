@@ -196,6 +196,11 @@ def _as_batch(images: NDArray[np.uint8] | NDArray[np.float32], name: str) -> NDA
         return np.ascontiguousarray(batch, dtype=np.float32)
     if not np.isfinite(batch).all():
         raise InputError(f"The {name} image has NaN or infinity in it; give finite numbers.")
+    if batch.min() < -0.5 or batch.max() > 1.5:  # some overshoot is left to whoever resized it
+        raise InputError(
+            f"The {name} image has values from {batch.min():g} to {batch.max():g}; "
+            "give float32 from 0 to 1, or uint8 from 0 to 255."
+        )
     return np.ascontiguousarray(batch * np.float32(255))
 
 

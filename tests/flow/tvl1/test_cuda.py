@@ -10,7 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from flow import InputError, TVL1Params, decode, encode, tvl1
+from flow import InputError, TVL1Params, decode, encode, extract, tvl1
 from flow.encoding import clipped_fraction
 from flow.tvl1 import cuda, cuda_kernel, reference
 from flow.tvl1.cuda_problem import slot_floats
@@ -110,6 +110,17 @@ def test_frames_that_lie_there_already(gpu: Emulator) -> None:
         cuda.solve_tensor(torch.tensor(frames, dtype=torch.float64), PARAMS)
     with pytest.raises(InputError, match="counts"):
         cuda.solve_tensor(torch.tensor(frames), PARAMS, counts[:2])
+
+
+def test_the_extraction_stores_what_the_gpu_encoded(gpu: Emulator, tmp_path: Path) -> None:
+    settings = extract.Settings(solver="cuda", bound=0.5, params=PARAMS)
+    path = tmp_path / "video.avi"
+    job = extract._Job(path, path.name, "video", tmp_path, settings, 0, gpu="cuda:1")
+    frames = video(11)
+    images, clipped = extract._flow_images(frames, job)
+    flow = cuda.solve(frames[:-1], frames[1:], PARAMS)
+    assert (images == encode(flow, 0.5)).all()
+    assert clipped == pytest.approx(clipped_fraction(flow, 0.5), abs=1e-12)
 
 
 @pytest.mark.parametrize("count", [0, 1])

@@ -159,6 +159,7 @@ REFUSED: list[tuple[tuple[Any, Any], dict[str, Any], str]] = [
     ((GREY, FLOAT), {}, r"images differ: uint8 \(20, 24\) and float32 \(20, 24\)"),
     ((HOLED, FLOAT), {}, "previous image has NaN or infinity"),
     ((FLOAT, HOLED), {}, "following image has NaN or infinity"),
+    ((FLOAT, 255 * FLOAT), {}, "following image has values from 0 to 25[0-9]; give float32 from 0"),
     ((GREY, GREY), {"initial": HOLED_FLOW}, "initial flow has NaN or infinity"),
     ((GREY, GREY), {"initial": HOLED_FLOW[:-1]}, r"initial flow is float32 \(19, 24, 2\); give"),
     ((GREY, GREY), {"initial": np.zeros((20, 24, 2))}, "initial flow is float64"),
