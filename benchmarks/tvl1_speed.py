@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flow import TVL1Params, encode, tvl1
+from flow.processors import usable_processors
 from flow.tvl1 import cpu
 
 Frames = NDArray[np.uint8]
@@ -99,7 +100,7 @@ def resize(runs: list[Frames], size: tuple[int, int]) -> list[Frames]:
 
 def measure_size(runs: list[Frames], size: tuple[int, int]) -> dict[str, Any]:
     resized = resize(runs, size)
-    processors = cpu.usable_processors()
+    processors = usable_processors()
     width, height = size
     print(f"\n{width} x {height}")
     return {
@@ -144,7 +145,7 @@ def measure_threads(runs: list[Frames], threads: int) -> dict[str, Any]:
 
 def measure_scaling(runs: list[Frames], size: tuple[int, int]) -> dict[str, Any]:
     """How many times as fast all processors are as one thread."""
-    processors = cpu.usable_processors()
+    processors = usable_processors()
     seconds = []
     for run in resize(runs, size) * 2:
         timed = [
@@ -215,7 +216,7 @@ def profile(runs: list[Frames]) -> dict[str, Any]:
 def machine() -> dict[str, Any]:
     return {
         "processor": processor_name(),
-        "usable_processors": cpu.usable_processors(),
+        "usable_processors": usable_processors(),
         "load_average": os.getloadavg(),
         "system": platform.platform(),
         "python": platform.python_version(),

@@ -22,8 +22,9 @@ from flow.encoding import Scheme, clipped_fraction, encode
 from flow.errors import InputError
 from flow.files import remove_leftovers
 from flow.manifest import failed_row, read_manifest, stored_row, write_tables
+from flow.processors import usable_processors
 from flow.progress import progress_bar
-from flow.sources import find_videos, take_shard, usable_processors
+from flow.sources import find_videos, take_shard
 from flow.store import Meta, StoreWriter, find_store_files, read_meta, store_path, video_id
 from flow.tvl1 import Solver, TVL1Params, choose_solver, tvl1, tvl1_video
 from flow.video import Video, check_file, grey, use_one_thread

@@ -31,8 +31,8 @@ from flow import engines
 from flow.encoding import Scheme, clipped_fraction, decode, encode
 from flow.errors import InputError
 from flow.files import remove_leftovers, write_atomically
+from flow.processors import usable_processors
 from flow.progress import progress_bar
-from flow.sources import usable_processors
 from flow.store import StoreFile, find_store_files, store_path
 from flow.video import use_one_thread
 

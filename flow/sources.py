@@ -1,6 +1,5 @@
 """The videos in a folder."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,10 +48,3 @@ def take_shard(found: list[Path], shard: str) -> list[Path]:
     if not (number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
         raise InputError(f"The shard is {shard!r}; give for example 3/8, the third of eight.")
     return found[int(number) - 1 :: int(count)]
-
-
-def usable_processors() -> int:
-    """How many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

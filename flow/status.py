@@ -11,8 +11,9 @@ from pathlib import Path
 from flow import engines
 from flow.errors import InputError
 from flow.manifest import missing, read_failures
+from flow.processors import usable_processors
 from flow.progress import progress_bar
-from flow.sources import find_videos, usable_processors
+from flow.sources import find_videos
 from flow.store import Meta, find_store_files, read_meta, verify, video_id
 
 

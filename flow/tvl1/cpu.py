@@ -10,14 +10,15 @@ Memory: about 76 bytes a pixel and thread at five scales of 0.8 (40 for u, p and
 about 64 bytes a row of each; beside them the result, 8 bytes a pixel and pair.
 """
 
-import os
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flow.errors import InputError
+from flow.processors import usable_processors
 from flow.tvl1 import TVL1Params
+from flow.tvl1.checks import as_c_int, check_pairs
 
 try:
     from flow.tvl1 import _cpu
@@ -88,7 +89,9 @@ def _solve(
     threads: int | None,
     target: str | None = None,
 ) -> tuple[NDArray[np.float32], "_cpu.Statistics"]:
-    _check(previous, following, initial, threads)
+    check_pairs(previous, following, initial)
+    if threads is not None and threads < 1:
+        raise InputError(f"The number of threads is {threads}; give 1 or more.")
     flow = np.empty((*previous.shape, 2), np.float32)
     statistics = _cpu.solve(
         # Slices of one array stay views of it: the solver sees that they share images.
@@ -101,54 +104,13 @@ def _solve(
         theta=float(params.theta),
         scale_step=float(params.scale_step),
         epsilon=float(params.epsilon),
-        scales=_as_int(params.scales),
-        warps=_as_int(params.warps),
-        inner_iterations=_as_int(params.inner_iterations),
-        outer_iterations=_as_int(params.outer_iterations),
+        scales=as_c_int(params.scales),
+        warps=as_c_int(params.warps),
+        inner_iterations=as_c_int(params.inner_iterations),
+        outer_iterations=as_c_int(params.outer_iterations),
         median=int(params.median),
         opencv_cuda=params.sampling == "opencv_cuda",
-        threads=_as_int(threads or usable_processors()),
+        threads=as_c_int(threads or usable_processors()),
         target=target or _cpu.targets()[0],
     )
     return flow, statistics
-
-
-def _check(
-    previous: NDArray[Image],
-    following: NDArray[Image],
-    initial: NDArray[np.float32] | None,
-    threads: int | None,
-) -> None:
-    if previous.ndim != 3 or previous.shape != following.shape:
-        raise InputError(
-            f"The images have shapes {previous.shape} and {following.shape}; "
-            "give two of one shape (N, H, W)."
-        )
-    if 0 in previous.shape[1:]:
-        raise InputError(f"The images have shape {previous.shape}, without pixels; give some.")
-    if previous.dtype != following.dtype or previous.dtype not in (np.uint8, np.float32):
-        raise InputError(
-            f"The images are {previous.dtype} and {following.dtype}; "
-            "give both as uint8 or both as float32."
-        )
-    if initial is not None and (
-        initial.shape != (*previous.shape, 2) or initial.dtype != np.float32
-    ):
-        raise InputError(
-            f"The initial flow is {initial.dtype} {initial.shape}; "
-            f"give float32 {(*previous.shape, 2)}."
-        )
-    if threads is not None and threads < 1:
-        raise InputError(f"The number of threads is {threads}; give 1 or more.")
-
-
-def _as_int(count: int) -> int:
-    """What a C++ int holds: nobody waits for more."""
-    return min(int(count), 2**31 - 1)
-
-
-def usable_processors() -> int:
-    """How many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

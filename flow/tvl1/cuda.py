@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from flow.encoding import Scheme, encode
 from flow.errors import InputError
 from flow.tvl1 import TVL1Params, cuda_kernel
+from flow.tvl1.checks import check_pairs
 from flow.tvl1.cuda_problem import COUNTS, ENCODINGS, Problem, scheme_fields, slot_floats
 from flow.tvl1.reference import pyramid_sizes
 
@@ -166,27 +167,11 @@ class _Pairs:
         cls, previous: NDArray[Any], following: NDArray[Any], initial: NDArray[np.float32] | None
     ) -> "_Pairs":
         """Check them."""
-        if previous.ndim != 3 or previous.shape != following.shape or 0 in previous.shape[1:]:
-            raise InputError(
-                f"The images have shapes {previous.shape} and {following.shape}; "
-                "give two of one shape (N, H, W)."
-            )
+        check_pairs(previous, following, initial)
         if previous[:1].size >= MOST_PIXELS:
             raise InputError(
                 f"The images have shape {previous.shape}; "
                 "the solver 'cuda' takes images below 2^30 pixels."
-            )
-        if previous.dtype != following.dtype or previous.dtype not in (np.uint8, np.float32):
-            raise InputError(
-                f"The images are {previous.dtype} and {following.dtype}; "
-                "give both as uint8 or both as float32."
-            )
-        if initial is not None and (
-            initial.shape != (*previous.shape, 2) or initial.dtype != np.float32
-        ):
-            raise InputError(
-                f"The initial flow is {initial.dtype} {initial.shape}; "
-                f"give float32 {(*previous.shape, 2)}."
             )
         step = previous.strides[0]
         one_later = previous.ctypes.data + step == following.ctypes.data

@@ -4,6 +4,7 @@ import ctypes
 
 from flow.encoding import Scheme
 from flow.tvl1 import TVL1Params
+from flow.tvl1.checks import as_c_int
 
 ENCODINGS: tuple[Scheme, ...] = ("symmetric", "dense_flow")
 COUNTS = ("iterations", "computed", "medians")
@@ -58,9 +59,9 @@ def scheme_fields(params: TVL1Params) -> dict[str, float | int]:
         "theta": params.theta,
         "scale_step": params.scale_step,
         "epsilon": params.epsilon,
-        "warps": _as_int(params.warps),
-        "inner_iterations": _as_int(params.inner_iterations),
-        "outer_iterations": _as_int(params.outer_iterations),
+        "warps": as_c_int(params.warps),
+        "inner_iterations": as_c_int(params.inner_iterations),
+        "outer_iterations": as_c_int(params.outer_iterations),
         "median": params.median,
         "opencv_cuda": int(params.sampling == "opencv_cuda"),
     }
@@ -73,8 +74,3 @@ def slot_floats(sizes: list[tuple[int, int]]) -> int:
     pyramid = sum(rows * columns for rows, columns in sizes)
     parts = [2 * pixels] * 2 + [4 * pixels] * 4 + [pyramid] * 2 + [3 * width]
     return sum(-(-part // 32) * 32 for part in parts)
-
-
-def _as_int(count: int) -> int:
-    """What a C int holds: nobody waits for more."""
-    return min(int(count), 2**31 - 1)
