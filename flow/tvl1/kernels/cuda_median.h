@@ -1,55 +1,11 @@
 // The 3 x 3 and 5 x 5 median of both components of the flow, border repeated, by exchange networks
-// (median.h); what a column's neighbours need of it too is sorted once and comes by shuffle.
+// (network.h); what a column's neighbours need of it too is sorted once and comes by shuffle.
 #pragma once
 
 #include "cuda_machine.h"
+#include "network.h"
 
 namespace tvl1 {
-
-TVL1_DEVICE void exchange(Wide& a, Wide& b) {
-  const Wide low = minimum(a, b);
-  b = maximum(a, b);
-  a = low;
-}
-
-// The sorted union of the sorted a[0], a[kStepA], ... (kA of them) and b[0], b[kStepB], ...:
-// Batcher's odd-even merge (1968, doi 10.1145/1468075.1468121), for any two lengths.
-template <int kA, int kB, int kStepA = 1, int kStepB = 1>
-TVL1_DEVICE void merge(const Wide* a, const Wide* b, Wide* out) {
-  if constexpr (kA == 0 || kB == 0) {
-    TVL1_UNROLL
-    for (int i = 0; i < kA + kB; ++i) out[i] = kB == 0 ? a[i * kStepA] : b[i * kStepB];
-  } else if constexpr (kA == 1 && kB == 1) {
-    out[0] = minimum(a[0], b[0]);
-    out[1] = maximum(a[0], b[0]);
-  } else {
-    constexpr int kEven = (kA + 1) / 2 + (kB + 1) / 2, kOdd = kA / 2 + kB / 2;
-    Wide even[kEven], odd[kOdd];
-    merge<(kA + 1) / 2, (kB + 1) / 2, 2 * kStepA, 2 * kStepB>(a, b, even);
-    merge<kA / 2, kB / 2, 2 * kStepA, 2 * kStepB>(a + kStepA, b + kStepB, odd);
-    out[0] = even[0];
-    TVL1_UNROLL
-    for (int i = 0; i < kOdd; ++i) {
-      if (i + 1 < kEven) exchange(odd[i], even[i + 1]);
-      out[2 * i + 1] = odd[i];
-      if (i + 1 < kEven) out[2 * i + 2] = even[i + 1];
-    }
-    if (kEven == kOdd + 2) out[kA + kB - 1] = even[kEven - 1];
-  }
-}
-
-template <int kN>
-TVL1_DEVICE void sort(Wide* a) {
-  if constexpr (kN > 1) {
-    constexpr int kHalf = kN / 2;
-    Wide sorted[kN];
-    sort<kHalf>(a);
-    sort<kN - kHalf>(a + kHalf);
-    merge<kHalf, kN - kHalf>(a, a + kHalf, sorted);
-    TVL1_UNROLL
-    for (int i = 0; i < kN; ++i) a[i] = sorted[i];
-  }
-}
 
 // A column of values, one row below the other, as `distance` columns to the right have it.
 template <int kN>

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "lanes.h"
+#include "network.h"
 #include "solver.h"
 #include "sweep.h"
 
@@ -21,51 +22,6 @@ TVL1_FUNCTION IntVector load_bits(const float* from) {
   return bits;
 }
 TVL1_FUNCTION void store_bits(float* to, IntVector bits) { memcpy(to, &bits, sizeof bits); }
-
-TVL1_FUNCTION void exchange(IntVector& a, IntVector& b) {
-  const IntVector low = minimum(a, b);
-  b = maximum(a, b);
-  a = low;
-}
-
-// The sorted union of the sorted a[0], a[kStepA], ... (kA of them) and b[0], b[kStepB], ...:
-// Batcher's odd-even merge (1968, doi 10.1145/1468075.1468121), for any two lengths.
-template <int kA, int kB, int kStepA = 1, int kStepB = 1>
-TVL1_FUNCTION void merge(const IntVector* a, const IntVector* b, IntVector* out) {
-  if constexpr (kA == 0 || kB == 0) {
-#pragma GCC unroll 32
-    for (int i = 0; i < kA + kB; ++i) out[i] = kB == 0 ? a[i * kStepA] : b[i * kStepB];
-  } else if constexpr (kA == 1 && kB == 1) {
-    out[0] = minimum(a[0], b[0]);
-    out[1] = maximum(a[0], b[0]);
-  } else {
-    constexpr int kEven = (kA + 1) / 2 + (kB + 1) / 2, kOdd = kA / 2 + kB / 2;
-    IntVector even[kEven], odd[kOdd];
-    merge<(kA + 1) / 2, (kB + 1) / 2, 2 * kStepA, 2 * kStepB>(a, b, even);
-    merge<kA / 2, kB / 2, 2 * kStepA, 2 * kStepB>(a + kStepA, b + kStepB, odd);
-    out[0] = even[0];
-#pragma GCC unroll 32
-    for (int i = 0; i < kOdd; ++i) {
-      if (i + 1 < kEven) exchange(odd[i], even[i + 1]);
-      out[2 * i + 1] = odd[i];
-      if (i + 1 < kEven) out[2 * i + 2] = even[i + 1];
-    }
-    if (kEven == kOdd + 2) out[kA + kB - 1] = even[kEven - 1];
-  }
-}
-
-template <int kN>
-TVL1_FUNCTION void sort(IntVector* a) {
-  if constexpr (kN > 1) {
-    constexpr int kHalf = kN / 2;
-    IntVector sorted[kN];
-    sort<kHalf>(a);
-    sort<kN - kHalf>(a + kHalf);
-    merge<kHalf, kN - kHalf>(a, a + kHalf, sorted);
-#pragma GCC unroll 32
-    for (int i = 0; i < kN; ++i) a[i] = sorted[i];
-  }
-}
 
 // `plane`, ordered, with `radius` pixels more on each side and one row more at the bottom, border
 // repeated.

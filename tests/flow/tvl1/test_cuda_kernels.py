@@ -151,7 +151,7 @@ def nvrtc() -> ctypes.CDLL:
 
 def compile_kernel(nvrtc: ctypes.CDLL, architecture: str) -> str:
     """What ptxas says about the kernel."""
-    headers = [KERNELS / "pixel.h", *sorted(KERNELS.glob("cuda_*.h"))]
+    headers = sorted(KERNELS.glob("*.h"))
     program, size = ctypes.c_void_p(), ctypes.c_size_t()
     strings = ctypes.c_char_p * len(headers)
     created = nvrtc.nvrtcCreateProgram(
