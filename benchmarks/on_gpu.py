@@ -8,12 +8,14 @@ PyTorch with a CUDA GPU, cuda-core and the native solver, and neither OpenCV nor
 library. It holds the CUDA solver against the native one, asks it for the same bits again, runs it
 under compute-sanitizer where that is installed, and measures: pairs a second of the solver with
 CUDA events for several sizes, batches and both schemes; from frames in the host's memory to encoded
-images in the host's memory; and the networks' clips a second, trained and scored. Each figure is a
-median after warm-up. A part that fails is named, and the others still run.
+images in the host's memory; the same through the process that the extraction has for each GPU, fed
+by several others with one video each; and the networks' clips a second, trained and scored. Each
+figure is a median after warm-up. A part that fails is named, and the others still run.
 """
 
 import argparse
 import json
+import multiprocessing
 import platform
 import shutil
 import subprocess
@@ -22,6 +24,7 @@ import time
 import traceback
 from collections.abc import Callable
 from itertools import count, islice
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +32,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from flow import gpu, processes
 from flow.encoding import encode
+from flow.gpu import GpuProcess
 from flow.tvl1 import TVL1Params, cpu, cuda, cuda_kernel
 from flow.tvl1.cuda_problem import COUNTS
 
@@ -40,6 +45,7 @@ SIZES = [(320, 240), (340, 256), (640, 480), (1280, 720)]
 BATCHES = [32, 128, 512, 2048]
 MOST_PIXELS = 2048 * 320 * 240  # of a batch
 REPETITIONS = 5
+SERVED_SECONDS = 6.0
 # Instructions of a lane on one pixel of an iteration: about 1,150 on 24 of them in the innermost
 # loop of the kernel's machine code for sm_90.
 INSTRUCTIONS = 48
@@ -87,6 +93,7 @@ def run(clips: list[Frames], frames: Path, out: Path | None) -> int:
         "same_bits": lambda: same_bits(clips),
         "solver": lambda: solver_speed(clips),
         "end_to_end": lambda: end_to_end(clips),
+        "served": lambda: served(clips),
         "networks": networks,
         "sanitizer": lambda: sanitizer(frames),
     }
@@ -225,6 +232,54 @@ def end_to_end(clips: list[Frames]) -> list[dict[str, Any]]:
         rows.append({**row, "pairs_a_s": pairs / float(np.median(taken))})
         print(f"  {width}x{height}: {rows[-1]['pairs_a_s']:.0f} pairs/s", flush=True)
     return rows
+
+
+def served(clips: list[Frames]) -> list[dict[str, Any]]:
+    """Pairs a second that processes get from the process of the GPU, each at a video at a time."""
+    rows = []
+    with GpuProcess("cuda:0") as process:
+        for clients in (1, 2, 4, 8, 16):
+            ends = []
+            for _ in range(clients):
+                here, there = multiprocessing.Pipe()
+                ends.append((processes.start(feed, process.address, clips, there), here))
+                there.close()
+            for _, here in ends:
+                here.recv()
+            for _, here in ends:
+                here.send("go")
+            told = [here.recv() for _, here in ends]
+            for client, _ in ends:
+                client.join()
+            seconds = float(np.median([seconds for _, seconds, _ in told]))
+            row = {
+                "clients": clients,
+                "pairs_a_s": sum(pairs / seconds for pairs, seconds, _ in told),
+                "gpu_busy": sum(busy for _, _, busy in told) / seconds,
+            }
+            rows.append(row)
+            print(
+                f"  {clients:2} clients: {row['pairs_a_s']:.0f} pairs/s, GPU busy "
+                f"{row['gpu_busy']:.0%}",
+                flush=True,
+            )
+    return rows
+
+
+def feed(address: str, clips: list[Frames], parent: Connection) -> None:
+    """Send a video of UCF101's length and size again and again: pairs, seconds, seconds busy."""
+    task = gpu.Task(video(clips, 187, 320, 240), TVL1Params(), 20.0, "symmetric")
+    pairs, busy = 0, 0.0
+    with gpu.GpuClient(address) as client:
+        client.solve(task)
+        parent.send("ready")
+        parent.recv()
+        began = time.perf_counter()
+        while (seconds := time.perf_counter() - began) < SERVED_SECONDS:
+            _, more = client.solve(task)
+            pairs += len(task.frames) - 1
+            busy += more
+    parent.send((pairs, seconds, busy))
 
 
 def networks() -> dict[str, float]:

@@ -1,36 +1,56 @@
 """The command line: python -m flow  extract | status | verify | export | import | show."""
 
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import tyro
-from tyro.conf import Positional, arg
+from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from flow.encoding import Scheme
 from flow.errors import InputError
-from flow.extract import Settings, extract
+from flow.extract import Engine, extract
 from flow.layouts import Layout, export_store
 from flow.layouts_import import ExtraFlow, import_folder
 from flow.manifest import FAILURES
+from flow.meta import Codec
+from flow.settings import Settings
 from flow.show import show
 from flow.status import status, verify_store
+from flow.tvl1 import Solver, TVL1Params
 
 _FAILURES_TOLD = 10
+_USUAL = Settings()
+_Flag = FlagCreatePairsOff[bool]
 _Videos = Annotated[Positional[Path], arg(metavar="VIDEOS")]
 _Store = Annotated[Positional[Path], arg(metavar="STORE")]
 _Folder = Annotated[Positional[Path], arg(metavar="FOLDER")]
-_Source = Annotated[Positional[Path], arg(metavar="VIDEO_OR_STORE_FILE")]
-_Out = Annotated[Positional[Path], arg(metavar="OUT.png")]
+_Source = Annotated[Positional[Path], arg(metavar="SOURCE")]
+_Out = Annotated[Positional[Path], arg(metavar="OUT")]
 
 
 def extract_videos(
     videos: _Videos,
     store: _Store,
-    settings: Annotated[Settings, arg(name="")],
-    workers: int | None = None,
+    solver: Solver = _USUAL.solver,
+    bound: float = _USUAL.bound,
+    encoding: Annotated[Scheme, arg(aliases=["--scheme"])] = _USUAL.encoding,
+    codec: Codec = _USUAL.codec,
+    quality: int = _USUAL.quality,
+    short_side: int | None = _USUAL.short_side,
+    step: int = _USUAL.step,
+    rgb: bool = _USUAL.rgb,
+    farneback: _Flag = False,
+    dis: _Flag = False,
+    keep_readable: _Flag = False,
+    retry_failed: _Flag = False,
     shard: str = "1/1",
+    workers: int | None = None,
+    engine: Engine = "local",
+    address: str | None = None,
+    params: TVL1Params = _USUAL.params,
 ) -> int:
     """Store the flow of every video in a folder; run again, it does only what is missing.
 
@@ -38,14 +58,51 @@ def extract_videos(
     wrong usage, 130 when interrupted.
 
     Args:
-        videos: The folder of the videos, which may lie at any depth.
+        videos: The folder of the videos, at any depth in it; a folder of images is a video, too.
         store: The folder of the stored flow: <video>.zip, manifest.csv and failures.csv.
-        settings: What to compute.
-        workers: Processes, each at one video at a time; one a processor where not given, or four a
-            GPU.
+        solver: What computes TV-L1; auto is the fastest that this machine has.
+        bound: Motion in pixels that the images can hold; what is beyond is clipped.
+        encoding: symmetric, or dense_flow for weights that were trained on that tool's images.
+        codec: Of the flow images: jpeg, or png without loss, about twice as large.
+        quality: Of the JPEG files, 1 to 100.
+        short_side: Scale each video so that its shorter side has so many pixels, before all else.
+        step: 2 takes every second frame, 3 every third one, and so on.
+        rgb: Store the frames, too.
+        farneback: Farnebäck's flow instead of TV-L1, by OpenCV, to compare with.
+        dis: The flow of Dense Inverse Search instead of TV-L1, by OpenCV, to compare with.
+        keep_readable: Store damaged videos up to the damage, marked so, rather than not at all.
+        retry_failed: Try again what an earlier run found to be damaged, though it is unchanged.
         shard: 3/8 does the third eighth of the videos only: a job of eight.
+        workers: Processes, each at one video at a time; one a processor where not given.
+        engine: local, the processes of this machine, or ray, those of a Ray cluster.
+        address: Of the Ray cluster; one is started on this machine where not given.
+        params: Parameters of TV-L1.
     """
-    summary = extract(videos, store, settings, workers, shard=shard)
+    if farneback and dis:
+        raise InputError("--farneback and --dis are two algorithms; give one of them.")
+    settings = Settings(
+        solver=solver,
+        bound=bound,
+        encoding=encoding,
+        codec=codec,
+        quality=quality,
+        short_side=short_side,
+        step=step,
+        rgb=rgb,
+        algorithm="farneback" if farneback else "dis" if dis else "tvl1",
+        params=params,
+    )
+    summary = extract(
+        videos,
+        store,
+        settings,
+        workers,
+        shard=shard,
+        keep_readable=keep_readable,
+        retry_failed=retry_failed,
+        engine=engine,
+        address=address,
+    )
     _tell_failures(summary.failures, f"{store / FAILURES} lists all failures.")
     print(summary)
     return 1 if summary.failures else 0
@@ -61,22 +118,23 @@ def show_status(videos: _Videos, store: _Store) -> int:
         store: The folder of the stored flow.
     """
     found = status(videos, store)
-    for name in ("missing", "failed", "stale", "orphans"):
+    for name in ("partial", "missing", "failed", "stale", "orphans"):
         for video in getattr(found, name):
             print(f"{name} {video}")
     print(found, file=sys.stderr)
     return 1 if found.missing or found.failed or found.stale else 0
 
 
-def verify_images(store: _Store) -> int:
+def verify_images(store: _Store, videos: Path | None = None) -> int:
     """Read every image of a store and compare its files with its manifest: a line for each fault.
 
     Exit status: 0 when all is whole, 1 when there is a fault, 2 for wrong usage.
 
     Args:
         store: A folder that extract has written.
+        videos: The folder of the videos, to be compared with, too: each by its size and hash.
     """
-    faults = verify_store(store)
+    faults = verify_store(store, videos=videos)
     for fault in faults:
         print(fault)
     print(f"{len(faults)} faults in {store}" if faults else f"{store} is whole", file=sys.stderr)
@@ -162,16 +220,21 @@ def import_images(
     return 1 if summary.failures else 0
 
 
-def show_flow(source: _Source, out: _Out, frame: int = 1) -> int:
-    """Paint a frame beside its flow: the hue is the direction, the saturation the length.
+def show_flow(source: _Source, out: _Out, rows: int | None = None, frame: int | None = None) -> int:
+    """Show flow: a contact sheet (OUT.png), or a video beside its flow (OUT.mp4, .mov, .mkv).
+
+    Each moment is its frame, its flow in colour (the hue is the direction, the saturation the
+    length), and the images of x and y as they are stored.
 
     Args:
-        source: A video, whose flow is computed, or the file of a video in a store.
-        out: The PNG file to write.
-        frame: The number of the frame; the first one is 1.
+        source: A video, whose flow is computed; the file of a video in a store; or, for a sheet, a
+            store.
+        out: The file to write.
+        rows: How many rows the sheet has at most; 6 where not given.
+        frame: Show this frame alone; the first one is 1.
     """
-    full = show(source, out, frame)
-    print(f"{out} shows frame {frame}; the full colour is a motion of {full:.2f} pixels")
+    full = show(source, out, rows=rows, frame=frame)
+    print(f"{out} is written; the full colour is a motion of {full:.2f} pixels a frame")
     return 0
 
 
@@ -192,6 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "import": import_images,
         "show": show_flow,
     }
+    warnings.showwarning = lambda message, *_: print(message, file=sys.stderr)
     try:
         status: int = tyro.extras.subcommand_cli_from_dict(
             commands, prog="python -m flow", args=arguments
@@ -201,7 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("Interrupted: what is done is kept, and running again goes on.", file=sys.stderr)
+        print("Interrupted: what is whole is kept, and running again goes on.", file=sys.stderr)
         return 130
 
 

@@ -1,30 +1,28 @@
 """Where the work of a stage runs: processes of this machine."""
 
 import multiprocessing
-import os
-import signal
-import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+from flow import processes
 from flow.errors import InputError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-Tell = Callable[[int], None]
-"""Tells how many units of work were done since it was called last."""
+Tell = Callable[[Any], None]
+"""Tells how much was done since it was called last, in whatever the caller of ``run`` counts."""
 
 
 @dataclass(frozen=True)
 class Progress(Generic[Task]):
-    """Some units of work on a task were done."""
+    """A part of the work on a task was done."""
 
     task: Task
-    units: int
+    amount: Any
 
 
 @dataclass(frozen=True)
@@ -81,12 +79,8 @@ class _Worker(Generic[Task, Result]):
     """A process that works on one task after another."""
 
     def __init__(self, function: Callable[[Task, Tell], Result]) -> None:
-        # A fresh interpreter: the threads of OpenCV and of CUDA do not survive a fork.
-        context = multiprocessing.get_context("spawn")
-        self.connection, other_end = context.Pipe()
-        self._process = context.Process(target=_serve, args=(function, other_end), daemon=True)
-        with _interrupts_ignored():
-            self._process.start()
+        self.connection, other_end = multiprocessing.Pipe()
+        self._process = processes.start(_serve, function, other_end)
         # From here on the process alone holds that end, which closes with it.
         other_end.close()
 
@@ -103,7 +97,7 @@ class _Worker(Generic[Task, Result]):
             self._process.join(timeout=1)
             status = self._process.exitcode
             self.stop()
-            return Failed(self._task, _cause_of_death(status))
+            return Failed(self._task, processes.cause_of_death(status))
         return event
 
     def stop(self) -> None:
@@ -114,8 +108,6 @@ class _Worker(Generic[Task, Result]):
 
 def _serve(function: Callable[[Task, Tell], Result], connection: Connection) -> None:
     """The life of a worker process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         connection.send(_outcome(function, connection.recv(), connection))
 
@@ -124,38 +116,9 @@ def _outcome(
     function: Callable[[Task, Tell], Result], task: Task, connection: Connection
 ) -> Done[Task, Result] | Failed[Task]:
     try:
-        return Done(task, function(task, lambda units: connection.send(Progress(task, units))))
+        return Done(task, function(task, lambda amount: connection.send(Progress(task, amount))))
     except InputError as error:
         return Failed(task, str(error))
     except Exception as error:
         # Anything can be wrong with a video: the others go on.
         return Failed(task, f"unexpected {type(error).__name__}: {' '.join(str(error).split())}")
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-    os._exit(1)
-
-
-def _cause_of_death(status: int | None) -> str:
-    if status is None or status >= 0:
-        return f"its process ended with status {status}; run again, or report it with the video"
-    name = signal.Signals(-status).name
-    if name == "SIGKILL":
-        return "its process was killed, as happens when memory runs out; run with fewer workers"
-    return f"its process crashed with {name}; re-encode the video, or report it with the video"
-
-
-@contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """A process that starts here does not hear Ctrl-C, not even before its first line."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -7,3 +7,7 @@ class InputError(Exception):
     The command line prints the message alone, without a traceback, and exits with status 2;
     work on many videos catches it for one video, records it and goes on.
     """
+
+
+class PassingError(InputError):
+    """What is wrong with the machine rather than with the input: another try may go well."""

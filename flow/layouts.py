@@ -215,7 +215,7 @@ def run(
     ):
         for event in events:
             if isinstance(event, engines.Progress):
-                bar.update(event.units)
+                bar.update(event.amount)
                 continue
             if isinstance(event, engines.Done):
                 copied[event.task.video] = event.result
@@ -321,7 +321,7 @@ class _Exporter:
         if not self._copies:
             self._meta = replace(self._meta, codec="jpeg", quality=task.quality)
         self._clipped = 0.0
-        self._has_frames = STORED.frame.file(1) in archive.namelist()
+        self._has_frames = meta.rgb
         counts = {task.names.x: meta.flows, task.names.y: meta.flows}
         if self._has_frames:
             counts[task.names.frame] = meta.frames

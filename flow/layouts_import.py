@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path, PurePosixPath
 from time import perf_counter
@@ -39,12 +39,15 @@ from flow.layouts import (
     summary,
 )
 from flow.manifest import failed_row, read_manifest, stored_row, write_tables
-from flow.store import IMPORTED, META, Meta, StoreWriter, find_store_files, read_meta, store_path
+from flow.meta import IMPORTED, SETTINGS, Meta
+from flow.store import META, StoreWriter, find_store_files, read_meta, store_path
 from flow.video import use_one_thread
 
 ExtraFlow = Literal["first", "last"]
 
 Item = TypeVar("Item")
+
+_COMMON = [name for name in SETTINGS if name != "quality"]  # which other tools leave to chance
 
 SAMPLED_VIDEOS, SAMPLED_IMAGES = 16, 4
 """What the level of zero motion is measured on."""
@@ -68,7 +71,8 @@ def import_folder(
     """Make a store file of every video in a folder of images; JPEG files are taken as they are.
 
     A video that is stored with the same content is left, so that running again completes what was
-    interrupted. The store's manifest and failures are written as extract writes them.
+    interrupted. The store's manifest and failures are written as extract writes them. A folder
+    without any frames makes a store of flow alone.
 
     Args:
         folder: Holds a folder for each video, at any depth (``uv``: the folders u and v).
@@ -97,7 +101,7 @@ def import_folder(
     blank = np.zeros(1, np.float32)
     encode(blank, 1.0 if bound is None else bound, encoding or "symmetric")  # raises what is wrong
     try:
-        videos = _find(folder, layout)
+        videos, rgb = _find(folder, layout)
     except OSError as error:
         raise InputError(
             f"{error.filename} cannot be read ({error.strerror}); make it readable."
@@ -106,7 +110,7 @@ def import_folder(
     tasks, failures, unexplained = [], [], 0
     for video, names in videos.items():
         try:
-            law = _law(folder, video, names, encoding, bound)
+            law = _law(folder, video, names, encoding, bound, rgb)
             inside(store, video)
             tasks.append(_Import(video, folder, names, store_path(store, video), law, extra_flow))
         except InputError as error:
@@ -140,13 +144,17 @@ class _Law:
 
     bound: float
     encoding: Scheme
+    rgb: bool
     declared: Meta | None = None
 
     @property
-    def kind(self) -> tuple[object, ...]:
+    def kind(self) -> dict[str, object]:
         """What all flow in a store has in common."""
-        solver = self.declared.solver if self.declared else IMPORTED
-        return solver, self.bound, self.encoding
+        if self.declared:
+            return _kind(self.declared)
+        usual = {field.name: field.default for field in fields(Meta)}
+        known = {"solver": IMPORTED, "params": {}, **vars(self)}
+        return {name: known.get(name, usual[name]) for name in _COMMON}
 
 
 @dataclass(frozen=True)
@@ -191,8 +199,8 @@ def refuse_truncated(folder: Path, videos: Sequence[tuple[str, Names]]) -> None:
         )
 
 
-def _find(folder: Path, layout: Layout) -> dict[str, Names]:
-    """The videos in a folder by their ids, sorted, each with the names that its flow has."""
+def _find(folder: Path, layout: Layout) -> tuple[dict[str, Names], bool]:
+    """The videos in a folder by their ids, sorted, each with its names; whether any has frames."""
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder; give the folder of the videos' images.")
     spellings = names_of(layout)
@@ -217,7 +225,7 @@ def _find(folder: Path, layout: Layout) -> dict[str, Names]:
             f"{folder} has no videos in the layout {layout}; give a folder with files as "
             f"{PurePosixPath(example.root, '<video>', example.file(1))}."
         )
-    return dict(sorted(found.items()))
+    return dict(sorted(found.items())), bool(frames)
 
 
 def _walk(
@@ -243,7 +251,7 @@ def _walk(
 
 
 def _law(
-    folder: Path, video: str, names: Names, encoding: Scheme | None, bound: float | None
+    folder: Path, video: str, names: Names, encoding: Scheme | None, bound: float | None, rgb: bool
 ) -> _Law:
     """What the values of a video mean; InputError where nothing says it, or two disagree."""
     note = folder / names.x.root / video / NOTE
@@ -253,7 +261,7 @@ def _law(
             declared = Meta.from_json(note.read_bytes())
         except (InputError, OSError) as error:
             raise InputError(f"{note} cannot be used ({error}); remove it.") from None
-        said = _Law(declared.bound, declared.encoding, declared)
+        said = _Law(declared.bound, declared.encoding, rgb, replace(declared, rgb=rgb))
         if (encoding or said.encoding, bound or said.bound) == (said.encoding, said.bound):
             return said
         raise InputError(
@@ -264,22 +272,26 @@ def _law(
             f"{note} is not there to say how flow is encoded; give encoding and bound "
             "(dense_flow and 20 for most tools)."
         )
-    return _Law(bound, encoding)
+    return _Law(bound, encoding, rgb)
 
 
 def _refuse_mixed(store: Path, tasks: Sequence[_Import]) -> None:
     """Raise InputError where the store would hold flow of two kinds."""
-    kinds = {task.law.kind: task.video for task in reversed(tasks)}
+    kinds = [(task.video, task.law.kind) for task in tasks]
     for video, path in find_store_files(store).items():
         with suppress(InputError):  # damaged: as good as not there
-            meta = read_meta(path)
-            kinds.setdefault((meta.solver, meta.bound, meta.encoding), video)
-    if len(kinds) > 1:
-        told = " and ".join(
-            f"{video!r} with {solver}, bound {bound:g}, {encoding}"
-            for (solver, bound, encoding), video in list(kinds.items())[:2]
-        )
-        raise InputError(f"{store} would hold {told}; give each a store of its own.")
+            kinds.append((video, _kind(read_meta(path))))
+    for video, kind in kinds[1:]:
+        for name, value in kind.items():
+            if value != (first := kinds[0][1][name]):
+                raise InputError(
+                    f"{store} would hold {kinds[0][0]!r} with {name} {first} and {video!r} with "
+                    f"{name} {value}; give each a store of its own."
+                )
+
+
+def _kind(meta: Meta) -> dict[str, object]:
+    return {name: getattr(meta, name) for name in _COMMON}
 
 
 def _import(task: _Import, tell: engines.Tell) -> Copied:
@@ -293,12 +305,14 @@ def _import(task: _Import, tell: engines.Tell) -> Copied:
         if _is_stored(task.target, meta, sums):
             return Copied(0, notes)
         task.target.parent.mkdir(parents=True, exist_ok=True)
-        with _Copier(task.target, (meta.height, meta.width)) as writer:
-            for name, path in members.items():
-                content = path.read_bytes()
-                if (len(content), zlib.crc32(content)) != sums[name]:
-                    raise InputError(f"{path} has changed meanwhile; run again.")
-                writer.copy(name, content)
+        with StoreWriter(task.target) as writer:
+            for name, content in _unchanged(members, sums):
+                if STORED.frame.number(name) is not None:
+                    writer.add_encoded_frame(content)
+                elif STORED.x.number(name) is not None:
+                    x = content
+                else:
+                    writer.add_encoded_flow((x, content))
             writer.finish(meta)
     except OSError as error:
         raise InputError(
@@ -308,23 +322,22 @@ def _import(task: _Import, tell: engines.Tell) -> Copied:
     return Copied(len(members), notes)
 
 
-class _Copier(StoreWriter):
-    """A writer of images that are JPEG files already."""
-
-    def __init__(self, path: Path, size: tuple[int, int]) -> None:
-        super().__init__(path)
-        self._size = size
-
-    def copy(self, name: str, content: bytes) -> None:
-        self._add(name, content)
-        self._frames += STORED.frame.number(name) is not None
-        self._flows += STORED.y.number(name) is not None
+def _unchanged(
+    members: dict[str, Path], sums: dict[str, tuple[int, int]]
+) -> Iterator[tuple[str, bytes]]:
+    """The content of each member; InputError where a file is not the one that was examined."""
+    for name, path in members.items():
+        content = path.read_bytes()
+        if (len(content), zlib.crc32(content)) != sums[name]:
+            raise InputError(f"{path} has changed meanwhile; run again.")
+        yield name, content
 
 
 def _members(task: _Import) -> dict[str, Path]:
     """The members of a store file and where each comes from, in order; InputError for gaps."""
     names = task.names
-    frames, x, y = (_numbers(task, place) for place in (names.frame, names.x, names.y))
+    x, y = _numbers(task, names.x), _numbers(task, names.y)
+    frames = _numbers(task, names.frame) if task.law.rgb else [0, *x]
     if odd := sorted(set(x) ^ set(y)):
         here, there = (names.x, names.y) if odd[0] in x else (names.y, names.x)
         raise InputError(
@@ -341,7 +354,8 @@ def _members(task: _Import) -> dict[str, Path]:
         )
     members: dict[str, Path] = {}
     for index, number in enumerate(frames):
-        members[STORED.frame.file(index + 1)] = _path(task, names.frame, number)
+        if task.law.rgb:
+            members[STORED.frame.file(index + 1)] = _path(task, names.frame, number)
         if index:
             members[STORED.x.file(index)] = _path(task, names.x, x[index - 1])
             members[STORED.y.file(index)] = _path(task, names.y, x[index - 1])
@@ -389,7 +403,7 @@ def _examine(
             values += image.size
             clipped += int(np.count_nonzero((image <= lowest) | (image == 255)))
         tell(1)
-    frames = sum(STORED.frame.number(name) is not None for name in members)
+    frames = 1 + sum(STORED.x.number(name) is not None for name in members)
     if meta := task.law.declared:
         if (meta.frames, meta.height, meta.width) != (frames, *size):
             raise InputError(
@@ -412,6 +426,7 @@ def _examine(
         encoding=task.law.encoding,
         clipped=clipped / values,
         quality=_quality(_table(members[STORED.x.file(1)].read_bytes())),
+        rgb=task.law.rgb,
     )
     return meta, sums
 
@@ -474,7 +489,8 @@ def _write_tables(store: Path, failures: Sequence[tuple[str, str]]) -> None:
             rows[video] = stored_row(video, read_meta(path), seconds.get(video, ""))
     rows |= {video: failed_row(video, video) for video, _ in failures}
     try:
-        write_tables(store, [rows[video] for video in sorted(rows)], sorted(failures))
+        tables = [rows[video] for video in sorted(rows)], sorted(failures)
+        write_tables(store, lambda: tables)
     except OSError as error:
         raise InputError(
             f"{store} cannot be written ({error.strerror}); mend that and run again."

@@ -1,24 +1,32 @@
 """What is true of a store: whether it is whole, and how far it is."""
 
-import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from flow import engines
 from flow.errors import InputError
-from flow.manifest import missing, read_failures
+from flow.manifest import FAILURES, disagreements, read_failures
+from flow.meta import SETTINGS, Meta
 from flow.processors import usable_processors
 from flow.progress import progress_bar
-from flow.sources import find_videos
-from flow.store import Meta, find_store_files, read_meta, verify, video_id
+from flow.sources import find_videos, origin, source_bytes, source_id
+from flow.store import find_store_files, read_meta, store_path, verify
 
 
-def verify_store(store: Path, workers: int | None = None, progress: bool = True) -> list[str]:
-    """Every fault of a store in a sentence each: of its files, and of what its manifest lists.
+def verify_store(
+    store: Path,
+    workers: int | None = None,
+    progress: bool = True,
+    videos: Path | None = None,
+) -> list[str]:
+    """Every fault of a store in a sentence each.
+
+    Of its files, every image of which is decoded; between them and the manifest; and, where the
+    folder of the videos is given, between them and the videos.
 
     Raises:
         InputError: No such folder.
@@ -26,7 +34,15 @@ def verify_store(store: Path, workers: int | None = None, progress: bool = True)
     if not store.is_dir():
         raise InputError(f"{store} is no folder; give the folder of a store.")
     files = find_store_files(store)
-    faults = missing(store, files.keys())
+    metas = {video: _meta(path) for video, path in files.items()}
+    faults = disagreements(store, metas)
+    if videos is not None:
+        found = status(videos, store, progress)
+        faults += [f"{source} is missing; extract it." for source in found.missing]
+        faults += [f"{source} failed; see {store / FAILURES}." for source in found.failed]
+        faults += [
+            f"{source} is not the file that was stored; extract it again." for source in found.stale
+        ]
     tasks = list(files.values())
     with (
         closing(engines.run(_verify, tasks, workers or usable_processors())) as events,
@@ -38,7 +54,7 @@ def verify_store(store: Path, workers: int | None = None, progress: bool = True)
             elif isinstance(event, engines.Failed):
                 faults.append(f"{event.task} was not verified: {event.reason}")
             bar.update()
-    return sorted(faults + _mixed(files.values()))
+    return sorted(faults + _mixed(store, metas))
 
 
 @dataclass(frozen=True)
@@ -47,6 +63,7 @@ class Status:
 
     Attributes:
         done: Stored, from this very file.
+        partial: Among these, stored up to where they are damaged.
         missing: Not stored yet.
         failed: Not stored, because the last run failed on them.
         stale: Stored from a file of another size or hash.
@@ -54,6 +71,7 @@ class Status:
     """
 
     done: tuple[str, ...]
+    partial: tuple[str, ...]
     missing: tuple[str, ...]
     failed: tuple[str, ...]
     stale: tuple[str, ...]
@@ -74,16 +92,20 @@ def status(videos: Path, store: Path, progress: bool = True) -> Status:
         raise InputError(f"{store} is no folder; give the folder of a store.")
     failures = read_failures(store)
     stored = dict(find_store_files(store))
-    sorted_out: dict[str, list[str]] = {"done": [], "missing": [], "failed": [], "stale": []}
+    sorted_out: dict[str, list[str]] = {
+        state: [] for state in ("done", "partial", "missing", "failed", "stale")
+    }
     with progress_bar(len(found), " videos", progress) as bar:
         for path in found:
             source = path.relative_to(videos)
-            meta = _meta(stored.pop(video_id(source), None))
+            meta = _meta(stored.pop(source_id(path, videos), None))
             if meta:
                 state = "done" if _is_of(meta, path) else "stale"
             else:
                 state = "failed" if source.as_posix() in failures else "missing"
             sorted_out[state].append(source.as_posix())
+            if state == "done" and meta and meta.damage:
+                sorted_out["partial"].append(source.as_posix())
             bar.update()
     lists = {state: tuple(sources) for state, sources in sorted_out.items()}
     return Status(**lists, orphans=tuple(sorted(stored)))
@@ -98,25 +120,23 @@ def _meta(path: Path | None) -> Meta | None:
 
 def _is_of(meta: Meta, path: Path) -> bool:
     try:
-        if path.stat().st_size != meta.source_bytes:
-            return False
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == meta.source_sha256
-    except OSError:
+        return source_bytes(path) == meta.source_bytes and origin(path) == meta.origin
+    except (InputError, OSError):
         return False
 
 
-def _mixed(files: Iterable[Path]) -> list[str]:
+def _mixed(store: Path, metas: Mapping[str, Meta | None]) -> list[str]:
     """A fault for each store file that was made with other settings than most."""
-    settings = {}
-    for path in files:
-        if meta := _meta(path):
-            made = (meta.solver, meta.params, meta.bound, meta.encoding, meta.quality, meta.codec)
-            settings[path] = json.dumps([*made, meta.algorithm], sort_keys=True)
+    settings = {
+        video: json.dumps([getattr(meta, name) for name in SETTINGS], sort_keys=True)
+        for video, meta in metas.items()
+        if meta
+    }
     common = Counter(settings.values()).most_common(1)
     return [
-        f"{path} was made with other settings than most of the store; extract its video again."
-        for path, made in settings.items()
+        f"{store_path(store, video)} was made with other settings than most of the store; "
+        "extract its video again."
+        for video, made in settings.items()
         if made != common[0][0]
     ]
 

@@ -2,39 +2,35 @@
 
 A store file is plain and uncompressed, so that any tool opens it: ``img_00001.jpg`` ... are the T
 frames, ``flow_x_00001.jpg`` ... and ``flow_y_00001.jpg`` ... the T - 1 flow images, each a grey
-JPEG (in one colour JPEG x and y would spoil each other), and ``meta.json`` comes last. Numbers
+JPEG (in one colour JPEG x and y would spoil each other), and ``meta.json`` comes last. Of the codec
+"png" each flow image is one ``flow_00001.png`` of two channels, x as grey and y as alpha. Numbers
 start at 1 there, indices at 0 here: flow 0 goes from frame 0 to frame 1. The same input gives the
 same bytes.
 """
 
-import json
+import io
 import os
-import re
 import struct
-import sys
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path, PurePath, PurePosixPath
 from types import TracebackType
-from typing import Any, BinaryIO, Self, get_args
+from typing import BinaryIO, Self
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 
-from flow.encoding import Scheme
 from flow.errors import InputError
 from flow.files import atomic
-from flow.tvl1 import TVL1Params
+from flow.meta import Codec, Meta
 
-FORMAT = 1
 META = "meta.json"
-IMPORTED = "imported"
-"""The solver of flow that came from other tools and that nothing more is known of."""
+_GREY_AND_ALPHA = bytes([8, 4])  # bit depth and colour type of a PNG file, its bytes 24 and 25
 
 _AGAIN = "remove it and extract its video again"
 # Whatever zipfile raises on a file that is no zip, or a damaged one.
@@ -44,114 +40,44 @@ _ZIP_ERRORS = (
 )
 
 
-@dataclass(frozen=True)
-class Meta:
-    """What a store file holds and how it was made; raises InputError for values that cannot be.
+def encode_frame(frame: NDArray[np.uint8], quality: int = 95) -> bytes:
+    """A frame, uint8 (H, W, 3) RGB, as the file that a store holds."""
+    return _jpeg(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), quality)
 
-    Attributes:
-        source: File name of the video, without folders.
-        source_bytes: Its size.
-        source_sha256: Its hash, 64 hexadecimal digits.
-        frames: Frames that were decoded; there is one flow image less.
-        fps: Frames a second as the video states them, 0 where it states none.
-        width: Of the frames and of the flow, pixels.
-        height: The same.
-        decoder: What decoded the video, with its version.
-        solver: The TV-L1 solver, by its own name (never "auto").
-        params: The fields of ``TVL1Params``; none where the solver is "imported".
-        bound: Motion in pixels that the encoding still holds.
-        encoding: The scheme of ``flow.encode``.
-        clipped: Share of the flow's values that lie beyond ``bound``, 0 to 1.
-        quality: Of the JPEG files, 1 to 100.
-        codec: Of the images.
-        algorithm: Of the flow.
-        format: Version of this layout.
-    """
 
-    source: str
-    source_bytes: int
-    source_sha256: str
-    frames: int
-    fps: float
-    width: int
-    height: int
-    decoder: str
-    solver: str
-    params: dict[str, Any]
-    bound: float
-    encoding: Scheme
-    clipped: float
-    quality: int = 95
-    codec: str = "jpeg"
-    algorithm: str = "tvl1"
-    format: int = FORMAT
-
-    def __post_init__(self) -> None:
-        valid = {
-            "format": self.format == FORMAT,
-            "source": _is_text(self.source) and self.source == Path(self.source).name != "..",
-            "source_bytes": _is_count(self.source_bytes),
-            "source_sha256": _is_text(self.source_sha256)
-            and re.fullmatch("[0-9a-f]{64}", self.source_sha256) is not None,
-            "frames": _is_count(self.frames) and self.frames >= 2,
-            "fps": _is_number(self.fps) and self.fps >= 0,
-            "width": _is_count(self.width),
-            "height": _is_count(self.height),
-            "decoder": _is_text(self.decoder),
-            "solver": _is_text(self.solver),
-            "params": _are_tvl1_params(self.params)
-            or (self.solver == IMPORTED and self.params == {}),
-            "bound": _is_number(self.bound) and self.bound > 0,
-            "encoding": self.encoding in get_args(Scheme),
-            "clipped": _is_number(self.clipped) and 0 <= self.clipped <= 1,
-            "quality": _is_count(self.quality) and self.quality <= 100,
-            "codec": self.codec == "jpeg",
-            "algorithm": self.algorithm == "tvl1",
-        }
-        for name, good in valid.items():
-            if not good:
-                raise InputError(f"The meta data's {name} cannot be {getattr(self, name)!r}.")
-
-    @property
-    def flows(self) -> int:
-        return self.frames - 1
-
-    @property
-    def origin(self) -> tuple[str, int, str]:
-        """What tells the video from any other: its name, size and hash."""
-        return self.source, self.source_bytes, self.source_sha256
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self), indent=1) + "\n"
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> Self:
-        """The inverse of ``to_json``; raises InputError for anything else."""
-        try:
-            values = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"The meta data is no JSON: {error}.") from None
-        names = {field.name for field in fields(cls)}
-        if not isinstance(values, dict) or set(values) != names:
-            raise InputError(f"The meta data has not exactly the fields {sorted(names)}.")
-        return cls(**values)
+def encode_flow(
+    image: NDArray[np.uint8], codec: Codec = "jpeg", quality: int = 95
+) -> tuple[bytes, ...]:
+    """A flow image, uint8 (H, W, 2), as the files that a store holds."""
+    if codec == "jpeg":
+        return tuple(_jpeg(np.ascontiguousarray(image[..., k]), quality) for k in range(2))
+    file = io.BytesIO()
+    # OpenCV writes no PNG of two channels. Compressed harder: a tenth less, in four times as long.
+    Image.fromarray(image).save(file, "PNG", compress_level=1)
+    return (file.getvalue(),)
 
 
 class StoreWriter:
     """Writes a store file as its parts come; it takes its name when ``finish`` has returned.
 
     Left in any other way, it leaves nothing behind.
+
+    Raises:
+        BlockingIOError: On entering, unless ``wait``: another process writes the same file.
     """
 
-    def __init__(self, path: Path, quality: int = 95) -> None:
-        self._path = path
-        self._quality = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    def __init__(
+        self, path: Path, quality: int = 95, codec: Codec = "jpeg", wait: bool = True
+    ) -> None:
+        self._path, self._wait = path, wait
+        self._quality: int = quality
+        self._codec: Codec = codec
         self._size: tuple[int, ...] | None = None
         self._frames = self._flows = 0
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
-        file = self._open.enter_context(atomic(self._path))
+        file = self._open.enter_context(atomic(self._path, self._wait))
         self._zip = self._open.enter_context(zipfile.ZipFile(file, "w", zipfile.ZIP_STORED))
         return self
 
@@ -168,21 +94,31 @@ class StoreWriter:
     def add_frame(self, frame: NDArray[np.uint8]) -> None:
         """Add the next frame, uint8 (H, W, 3) RGB."""
         self._check(frame, channels=3)
-        self._add_image(_frame_name(self._frames), cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-        self._frames += 1
+        self.add_encoded_frame(encode_frame(frame, self._quality))
 
     def add_flow(self, image: NDArray[np.uint8]) -> None:
         """Add the next flow image, uint8 (H, W, 2)."""
         self._check(image, channels=2)
-        for channel, name in enumerate(_flow_names(self._flows)):
-            self._add_image(name, np.ascontiguousarray(image[..., channel]))
+        self.add_encoded_flow(encode_flow(image, self._codec, self._quality))
+
+    def add_encoded_frame(self, file: bytes) -> None:
+        """Add the next frame as ``encode_frame`` gives it; its size is the caller's to know."""
+        self._add(_frame_name(self._frames), file)
+        self._frames += 1
+
+    def add_encoded_flow(self, files: Sequence[bytes]) -> None:
+        """Add the next flow image as ``encode_flow`` gives it; its size is the caller's to know."""
+        for name, file in zip(_flow_names(self._flows, self._codec), files, strict=True):
+            self._add(name, file)
         self._flows += 1
 
     def finish(self, meta: Meta) -> None:
         """Add ``meta`` and give the file its name."""
-        written = (self._frames, self._flows, self._size)
-        if written != (meta.frames, meta.flows, (meta.height, meta.width)):
-            raise ValueError(f"frames, flows and size are {written}, not those of {meta}")
+        size = self._size or (meta.height, meta.width)
+        written = (self._frames, self._flows, size, self._codec)
+        frames = meta.frames if meta.rgb else 0
+        if written != (frames, meta.flows, (meta.height, meta.width), meta.codec):
+            raise ValueError(f"frames, flows, size and codec are {written}, not those of {meta}")
         self._add(META, meta.to_json().encode())
         self._open.close()
 
@@ -192,10 +128,6 @@ class StoreWriter:
             raise ValueError(
                 f"the image is {image.dtype} {image.shape}, not uint8 {(*self._size, channels)}"
             )
-
-    def _add_image(self, name: str, image: NDArray[np.uint8]) -> None:
-        _, jpeg = cv2.imencode(".jpg", image, self._quality)
-        self._add(name, jpeg.tobytes())
 
     def _add(self, name: str, content: bytes) -> None:
         # Without a date, the earliest that a zip file can say is written: equal files stay equal.
@@ -222,7 +154,7 @@ class StoreFile:
         except _ZIP_ERRORS as error:
             raise InputError(f"{path} is no whole zip file ({error}); {_AGAIN}.") from None
         try:
-            self.meta = Meta.from_json(self._read(META))
+            self.meta = Meta.from_json(self.read(META))
         except InputError as error:
             self.close()
             raise InputError(f"{path} has no valid {META} ({error}); {_AGAIN}.") from None
@@ -241,6 +173,8 @@ class StoreFile:
 
     def frames(self, indices: ArrayLike) -> NDArray[np.uint8]:
         """The frames at ``indices``, each from 0 to T - 1: uint8 (len(indices), H, W, 3) RGB."""
+        if not self.meta.rgb:
+            raise InputError(f"{self.path} holds flow alone, no frames; extract without --no-rgb.")
         distinct, rows = self._distinct(indices, self.meta.frames, "frames")
         images = np.empty((len(distinct), self.meta.height, self.meta.width, 3), np.uint8)
         for image, index in zip(images, distinct, strict=True):
@@ -252,9 +186,22 @@ class StoreFile:
         distinct, rows = self._distinct(indices, self.meta.flows, "flow images")
         images = np.empty((len(distinct), self.meta.height, self.meta.width, 2), np.uint8)
         for image, index in zip(images, distinct, strict=True):
-            for channel, name in enumerate(_flow_names(index)):
-                image[..., channel] = self._image(name, cv2.IMREAD_GRAYSCALE)
+            names = _flow_names(index, self.meta.codec)
+            if self.meta.codec == "jpeg":
+                for channel, name in enumerate(names):
+                    image[..., channel] = self._image(name, cv2.IMREAD_GRAYSCALE)
+            else:  # OpenCV makes grey and alpha blue, green, red and alpha
+                image[:] = self._image(names[0], cv2.IMREAD_UNCHANGED)[..., [0, 3]]
         return images[rows]
+
+    def read(self, name: str) -> bytes:
+        """A member as it is stored; InputError where it is not there or damaged."""
+        try:
+            return self._zip.read(name)
+        except KeyError:
+            raise InputError(f"{self.path} has no member {name}; {_AGAIN}.") from None
+        except _ZIP_ERRORS as error:
+            raise InputError(f"{self.path} is damaged in {name} ({error}); {_AGAIN}.") from None
 
     def faults(self) -> Iterator[str]:
         """A sentence for every fault of the members, all of which are read and decoded."""
@@ -262,9 +209,11 @@ class StoreFile:
         if len(found) < self.meta.frames:
             yield f"{self.path} has {len(found)} members for {self.meta.frames} frames; {_AGAIN}."
             return
-        wanted = {_frame_name(index): cv2.IMREAD_COLOR_RGB for index in range(self.meta.frames)}
+        frames = self.meta.frames if self.meta.rgb else 0
+        wanted = {_frame_name(index): cv2.IMREAD_COLOR_RGB for index in range(frames)}
+        flag = cv2.IMREAD_GRAYSCALE if self.meta.codec == "jpeg" else cv2.IMREAD_UNCHANGED
         for index in range(self.meta.flows):
-            wanted |= dict.fromkeys(_flow_names(index), cv2.IMREAD_GRAYSCALE)
+            wanted |= dict.fromkeys(_flow_names(index, self.meta.codec), flag)
         for name in found.keys() - wanted.keys() - {META}:
             yield f"{self.path} has a member {name!r} that its {META} does not tell of; {_AGAIN}."
         for name, number in found.items():
@@ -295,12 +244,15 @@ class StoreFile:
         return distinct, rows
 
     def _image(self, name: str, flag: int) -> NDArray[np.uint8]:
+        content = self.read(name)
         try:
-            image = cv2.imdecode(np.frombuffer(self._read(name), np.uint8), flag)
+            image = cv2.imdecode(np.frombuffer(content, np.uint8), flag)
         except cv2.error:
             image = None
         if image is None:
             raise InputError(f"{self.path} has no image that can be decoded in {name}; {_AGAIN}.")
+        if flag == cv2.IMREAD_UNCHANGED and content[24:26] != _GREY_AND_ALPHA:
+            raise InputError(f"{self.path} has not two channels in {name}; {_AGAIN}.")
         height, width = image.shape[:2]
         if (height, width) != (self.meta.height, self.meta.width):
             raise InputError(
@@ -309,14 +261,6 @@ class StoreFile:
             )
         picture: NDArray[np.uint8] = image
         return picture
-
-    def _read(self, name: str) -> bytes:
-        try:
-            return self._zip.read(name)
-        except KeyError:
-            raise InputError(f"{self.path} has no member {name}; {_AGAIN}.") from None
-        except _ZIP_ERRORS as error:
-            raise InputError(f"{self.path} is damaged in {name} ({error}); {_AGAIN}.") from None
 
 
 def verify(path: Path) -> list[str]:
@@ -370,8 +314,16 @@ def _frame_name(index: int) -> str:
     return f"img_{index + 1:05d}.jpg"
 
 
-def _flow_names(index: int) -> tuple[str, str]:
-    return f"flow_x_{index + 1:05d}.jpg", f"flow_y_{index + 1:05d}.jpg"
+def _flow_names(index: int, codec: Codec) -> tuple[str, ...]:
+    number = f"{index + 1:05d}"
+    if codec == "png":
+        return (f"flow_{number}.png",)
+    return f"flow_x_{number}.jpg", f"flow_y_{number}.jpg"
+
+
+def _jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
+    content: bytes = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+    return content
 
 
 def _last_member(file: BinaryIO, name: str) -> bytes:
@@ -390,27 +342,3 @@ def _last_member(file: BinaryIO, name: str) -> bytes:
     if marks != expected or stored != length or zlib.crc32(content) != crc:
         raise ValueError(f"{name} is not the last member")
     return content
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and value != ""
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
-
-
-def _is_number(value: object) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return abs(value) <= sys.float_info.max
-
-
-def _are_tvl1_params(value: object) -> bool:
-    if not isinstance(value, dict) or set(value) != {field.name for field in fields(TVL1Params)}:
-        return False
-    try:
-        TVL1Params(**value)
-    except (InputError, TypeError):
-        return False
-    return True

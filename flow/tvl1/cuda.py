@@ -88,16 +88,20 @@ def encode_video(
     bound: float = 20.0,
     scheme: Scheme = "symmetric",
     device: str = "cuda",
+    *,
+    share: float = 1.0,
 ) -> Encoded:
     """Flow between neighbouring frames, uint8 or float32 (T, H, W), encoded on the GPU.
 
     The images are those of ``encode(solve(frames[:-1], frames[1:], ...), bound, scheme)``; only
-    they come back from the GPU.
+    they come back from the GPU. ``share`` is that of the GPU's memory which it may fill; others
+    may call this at the same time, in threads of their own.
     """
     encode(np.zeros(1, np.float32), bound, scheme)  # raises what is wrong with them
     pairs = _Pairs.of(frames[:-1], frames[1:], None)
     images = np.empty((len(pairs), *frames.shape[1:], 2), np.uint8)
-    beyond = _solve(pairs, params, _gpu(device), encoded=images, bound=bound, scheme=scheme)
+    target = _gpu(device)
+    beyond = _solve(pairs, params, target, encoded=images, bound=bound, scheme=scheme, share=share)
     return Encoded(images, beyond / max(images.size, 1))
 
 
@@ -136,6 +140,7 @@ class _Target:
     device: torch.device
     blocks: int  # that run at a time
     launch: Launch
+    memory: int  # bytes
 
 
 def _gpu(name: str) -> _Target:
@@ -144,13 +149,13 @@ def _gpu(name: str) -> _Target:
     try:
         device = torch.device(name)
         device = torch.device("cuda", torch.cuda.current_device()) if name == "cuda" else device
-        torch.cuda.get_device_properties(device)
+        memory = torch.cuda.get_device_properties(device).total_memory
     except (RuntimeError, AssertionError, ValueError) as error:
         count = torch.cuda.device_count()
         raise InputError(
             f"There is no GPU {name!r}; give one from 'cuda:0' to 'cuda:{count - 1}'."
         ) from error
-    return _Target(device, cuda_kernel.resident_blocks(device), cuda_kernel.launch)
+    return _Target(device, cuda_kernel.resident_blocks(device), cuda_kernel.launch, memory)
 
 
 @dataclass(frozen=True)
@@ -200,11 +205,12 @@ def _solve(
     encoded: NDArray[np.uint8] | None = None,
     bound: float = 20.0,
     scheme: Scheme = "symmetric",
+    share: float = 1.0,
 ) -> int:
     """Fill ``flow``, or ``encoded``; how many flow values lie beyond the bound."""
     if len(pairs) == 0:
         return 0
-    slots = min(target.blocks, len(pairs))
+    slots = min(target.blocks, len(pairs), _slots(pairs, params, share * target.memory))
     while True:
         try:
             work = _Chunks(pairs, params, target, slots, flow, encoded, bound, scheme)
@@ -218,6 +224,13 @@ def _solve(
                 ) from error
             slots //= 2
         torch.cuda.empty_cache()  # what the failed attempt held
+
+
+def _slots(pairs: _Pairs, params: TVL1Params, memory: float) -> int:
+    """How many pairs at a time fit into so many bytes, a fifth of them left for what is copied."""
+    height, width = pairs.previous.shape[1:]
+    pair = 4 * slot_floats(pyramid_sizes(height, width, params))
+    return max(1, int(0.8 * memory / (LANES * pair)))
 
 
 class _Chunks:

@@ -56,7 +56,7 @@ def test_twenty_kills_and_then_the_same_bytes(clips: Path, clean: Path, tmp_path
     for _ in range(KILLS):
         process = extraction(clips, store)
         deadline = time.monotonic() + 60
-        while process.poll() is None and not list(store.rglob(".*.partial-*")):
+        while process.poll() is None and not list(store.rglob(".*.partial")):
             assert time.monotonic() < deadline
             time.sleep(0.01)
         time.sleep(moments.uniform(0, 1.2))
@@ -69,10 +69,10 @@ def test_twenty_kills_and_then_the_same_bytes(clips: Path, clean: Path, tmp_path
             assert verify(path) == []
     assert extraction(clips, store).wait(timeout=300) == 0
     assert contents(store) == contents(clean)
-    assert list(store.rglob(".*.partial-*")) == []
+    assert list(store.rglob(".*.partial")) == []
     assert verify_store(store, 1, progress=False) == []
     found = status(clips, store, progress=False)
-    assert str(found) == f"{CLIPS} done, 0 missing, 0 failed, 0 stale, 0 orphans"
+    assert str(found) == f"{CLIPS} done, 0 partial, 0 missing, 0 failed, 0 stale, 0 orphans"
 
 
 def test_each_damage_is_found(clips: Path, clean: Path, tmp_path: Path) -> None:

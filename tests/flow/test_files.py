@@ -1,9 +1,13 @@
 """Atomic files. Kinds: known answer (what is on the disk after success, failure and death)."""
 
+import errno
+import fcntl
 import os
 import stat
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -30,7 +34,7 @@ def test_until_the_end_only_a_hidden_file_beside_it_is_written(tmp_path: Path) -
         file.write(b"half")
         file.flush()
         assert path.read_bytes() == b"old"
-        assert names(tmp_path) == {"table.csv", f".table.csv.partial-{os.getpid()}"}
+        assert names(tmp_path) == {"table.csv", ".table.csv.partial"}
         file.seek(0)
         assert file.read() == b"half"
     assert path.read_bytes() == b"half"
@@ -105,12 +109,96 @@ def test_what_a_dead_process_leaves_is_hidden_and_goes(tmp_path: Path) -> None:
     deep.mkdir(parents=True)
     assert subprocess.run([sys.executable, "-c", code, deep / "video\n.zip"]).returncode == 9
     (left,) = names(deep)
-    assert left.startswith(".video\n.zip.partial-")
+    assert left == ".video\n.zip.partial"
 
     with atomic(deep / "living.zip") as file:
         file.write(b"half")
-        other = deep / ".partial"
+        other = deep / ".hidden"
         other.touch()
         remove_leftovers(tmp_path)
-        assert names(deep) == {f".living.zip.partial-{os.getpid()}", other.name}
+        assert names(deep) == {".living.zip.partial", other.name}
     assert names(deep) == {"living.zip", other.name}
+
+
+def lines(path: Path, count: int = 50) -> str:
+    """A program that replaces a file by one with its own process number on every line."""
+    return (
+        "import os, sys, pathlib; from flow.files import atomic\n"
+        "for _ in range(30):\n"
+        f"    with atomic(pathlib.Path({str(path)!r})) as file:\n"
+        f"        for _ in range({count}):\n"
+        "            file.write(b'%d\\n' % os.getpid()); file.flush()\n"
+    )
+
+
+def test_of_several_writers_each_writes_alone(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    writers = [subprocess.Popen([sys.executable, "-c", lines(path)]) for _ in range(4)]
+    seen = set()
+    while any(writer.poll() is None for writer in writers):
+        if path.exists():
+            content = path.read_text().split()
+            assert len(content) == 50
+            assert len(set(content)) == 1
+            seen.update(content)
+    assert [writer.returncode for writer in writers] == [0] * 4
+    assert seen <= {str(writer.pid) for writer in writers}
+    assert names(tmp_path) == {"table.csv"}
+
+
+def test_who_does_not_wait_is_told_that_another_writes(tmp_path: Path) -> None:
+    path = tmp_path / "video.zip"
+    with atomic(path) as file:
+        file.write(b"mine")
+        with pytest.raises(BlockingIOError), atomic(path, wait=False):
+            pass
+        file.write(b" whole")
+    assert path.read_bytes() == b"mine whole"
+    with atomic(path, wait=False) as file:
+        file.write(b"next")
+    assert path.read_bytes() == b"next"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_who_waits_writes_when_the_other_has_ended(tmp_path: Path, fails: bool) -> None:
+    path = tmp_path / "table.csv"
+    thread = threading.Thread(target=write_atomically, args=(path, b"second"))
+
+    def first() -> None:
+        with atomic(path) as file:
+            file.write(b"first, and longer")
+            thread.start()
+            time.sleep(0.2)
+            assert thread.is_alive()
+            if fails:
+                raise ValueError("no more")
+
+    if fails:
+        with pytest.raises(ValueError, match="no more"):
+            first()
+    else:
+        first()
+    thread.join(timeout=30)
+    assert path.read_bytes() == b"second"
+    assert names(tmp_path) == {"table.csv"}
+
+
+def test_what_a_dead_process_left_is_taken_over(tmp_path: Path) -> None:
+    (tmp_path / ".table.csv.partial").write_bytes(b"half of something long")
+    with atomic(tmp_path / "table.csv", wait=False) as file:
+        file.write(b"new")
+    assert (tmp_path / "table.csv").read_bytes() == b"new"
+    assert names(tmp_path) == {"table.csv"}
+
+
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def flock(file: object, operation: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with atomic(tmp_path / "table.csv") as file:
+        file.write(b"new")
+        assert any(name.endswith(str(os.getpid())) for name in names(tmp_path))
+        remove_leftovers(tmp_path)
+    assert (tmp_path / "table.csv").read_bytes() == b"new"
+    assert names(tmp_path) == {"table.csv"}

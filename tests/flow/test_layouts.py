@@ -18,14 +18,22 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from flow import decode, encode, layouts
+from flow import decode, encode
 from flow.encoding import Scheme
 from flow.errors import InputError
 from flow.layouts import LAYOUTS, Layout, Summary, export_store, inside
 from flow.layouts_import import import_folder, refuse_truncated
 from flow.manifest import read_manifest
+from flow.meta import Codec, Meta
 from flow.status import verify_store
-from flow.store import Meta, StoreFile, StoreWriter, find_store_files, store_path, verify
+from flow.store import (
+    StoreFile,
+    StoreWriter,
+    find_store_files,
+    read_meta,
+    store_path,
+    verify,
+)
 from flow.tvl1 import TVL1Params
 
 FRAMES, HEIGHT, WIDTH = 5, 24, 33
@@ -52,17 +60,18 @@ def smooth(rng: np.random.Generator, count: int, channels: int) -> NDArray[np.ui
     return np.stack([cv2.resize(image, (WIDTH, HEIGHT)) for image in noise])
 
 
-def write_store(store: Path) -> Path:
+def write_store(store: Path, codec: Codec = "jpeg", rgb: bool = True) -> Path:
     for seed, video in enumerate(VIDEOS):
         path = store_path(store, video)
         path.parent.mkdir(parents=True, exist_ok=True)
         rng = np.random.default_rng(seed)
-        with StoreWriter(path) as writer:
+        with StoreWriter(path, codec=codec) as writer:
             for frame in smooth(rng, FRAMES, 3):
-                writer.add_frame(frame)
+                if rgb:
+                    writer.add_frame(frame)
             for image in smooth(rng, FRAMES - 1, 2):
                 writer.add_flow(image)
-            writer.finish(replace(META, source=f"{seed}.avi"))
+            writer.finish(replace(META, source=f"{seed}.avi", codec=codec, rgb=rgb))
     return store
 
 
@@ -368,43 +377,46 @@ def test_other_values_are_compressed_anew(store: Path, tmp_path: Path) -> None:
             assert two.meta.clipped == pytest.approx(clipped)
 
 
-def test_a_lossless_store_is_compressed(
-    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Lossless(StoreFile):
-        """As a store file that holds its flow otherwise than as JPEG would be."""
-
-        def __init__(self, path: Path) -> None:
-            super().__init__(path)
-            object.__setattr__(self.meta, "codec", "png")
-
-    monkeypatch.setattr(layouts, "StoreFile", Lossless)
-    monkeypatch.setattr(Meta, "__post_init__", lambda _: None)
-    task = layouts._Export(
-        "flat", store / "flat.zip", tmp_path, LAYOUTS["tsn"][0], False, 1, None, None, 90
-    )
-    copied = layouts._export(task, lambda _: None)
-    assert "compressed anew, quality 90: encoding symmetric, bound 20" in copied.notes[0]
-    note = json.loads((tmp_path / "flat" / "flow.json").read_text())
-    assert (note["codec"], note["quality"]) == ("jpeg", 90)
+def test_a_lossless_store_is_compressed(tmp_path: Path) -> None:
+    store, folder = write_store(tmp_path / "store", codec="png"), tmp_path / "images"
+    summary = export(store, folder, "tsn", quality=90)
+    (note,) = summary.notes
+    assert "compressed anew, quality 90: encoding symmetric, bound 20" in note
+    declared = json.loads((folder / "flat" / "flow.json").read_text())
+    assert (declared["codec"], declared["quality"]) == ("jpeg", 90)
     with StoreFile(store / "flat.zip") as stored:
         image = stored.flow_images([1])[0]
-    assert (tmp_path / "flat" / "flow_y_00002.jpg").read_bytes() == jpeg(
+    assert (folder / "flat" / "flow_y_00002.jpg").read_bytes() == jpeg(
         np.ascontiguousarray(image[..., 1]), 90
     )
+    frame = members(store / "flat.zip")["img_00003.jpg"]
+    assert (folder / "flat" / "img_00003.jpg").read_bytes() == frame
 
 
-def test_a_store_without_frames_gives_flow_only(store: Path, tmp_path: Path) -> None:
-    bare, folder = tmp_path / "bare", tmp_path / "images"
-    bare.mkdir()
-    with zipfile.ZipFile(bare / "flat.zip", "w") as file:
-        for name, content in members(store / "flat.zip").items():
-            if not name.startswith("img_"):
-                file.writestr(name, content)
-    summary = export(bare, folder, "tsn")
+@pytest.mark.parametrize("declared", [True, False])
+def test_flow_alone_goes_and_comes_back(tmp_path: Path, declared: bool) -> None:
+    store, folder = write_store(tmp_path / "store", rgb=False), tmp_path / "images"
+    summary = export(store, folder, "uv")
     assert any("no frames" in note for note in summary.notes)
-    assert len(tree(folder)) == 2 * (FRAMES - 1) + 1
-    ((_, reason),) = take(folder, tmp_path / "store").failures
+    assert not list(folder.rglob("*frame*/img*"))
+    back = tmp_path / "back"
+    if declared:
+        assert take(folder, back, "uv").failures == ()
+        assert contents(back) == contents(store)
+    else:
+        for note in folder.rglob("flow.json"):
+            note.unlink()
+        assert take(folder, back, "uv", encoding="symmetric", bound=20.0).failures == ()
+        assert jpegs(back) == jpegs(store)
+        assert {read_meta(path).rgb for path in find_store_files(back).values()} == {False}
+    assert verify_store(back, 1, progress=False) == []
+
+
+def test_a_video_without_frames_among_others_fails(images: Path, tmp_path: Path) -> None:
+    for path in (images / "flat").glob("img_*"):
+        path.unlink()
+    ((video, reason),) = take_tsn(images, tmp_path / "store").failures
+    assert video == "flat"
     assert "has no img_00001.jpg" in reason
 
 
@@ -476,7 +488,7 @@ def test_what_is_missing_is_completed(store: Path, tmp_path: Path) -> None:
     whole = tree(folder)
     for name in ("done", "flow.json", "TVL1jpg_y_00004.jpg", "00005.jpg"):
         (folder / "flat" / name).unlink()
-    (folder / "flat" / ".00005.jpg.partial-1").write_bytes(b"half")
+    (folder / "flat" / ".00005.jpg.partial").write_bytes(b"half")
     summary = export(store, folder, "mars")
     assert (summary.done, summary.present, summary.files) == (1, 2, 4)
     assert tree(folder) == whole
@@ -521,7 +533,7 @@ def test_a_killed_run_is_completed(store: Path, tmp_path: Path, command: str) ->
     if command == "export":
         take(folder, again)
     assert contents(again) == contents(many)
-    assert not list(tmp_path.rglob("*.partial-*"))
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_a_note_that_cannot_be_used_fails_its_video(store: Path, tmp_path: Path) -> None:
@@ -550,7 +562,7 @@ def test_a_changed_source_is_imported_anew(images: Path, tmp_path: Path) -> None
 
 def test_a_store_holds_flow_of_one_kind(exported: Path, store: Path, tmp_path: Path) -> None:
     mixed = Path(shutil.copytree(store, tmp_path / "mixed"))
-    with pytest.raises(InputError, match=r"imported, bound 20, symmetric.*a store of its own"):
+    with pytest.raises(InputError, match=r"with solver imported and .* with solver opencv; give"):
         take_tsn(exported, mixed)
     assert contents(mixed) == contents(store)
 

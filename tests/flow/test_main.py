@@ -52,7 +52,9 @@ def test_extract_verify_show(
     )
     said = capsys.readouterr()
     assert said.out.startswith("1 videos stored, 0 already there, 0 failed: 2 flows in ")
-    assert said.out.rstrip().endswith(str(store))
+    first, second = said.out.splitlines()
+    assert first.endswith(str(store))
+    assert second.startswith("Frames/s of one processor, and its time: decode ")
     meta = read_meta(store / "wave" / "a.b.zip")
     assert (meta.solver, meta.bound, meta.quality, meta.encoding) == ("opencv", 15, 90, "symmetric")
     assert meta.params["inner_iterations"] == 3
@@ -63,8 +65,8 @@ def test_extract_verify_show(
     assert capsys.readouterr().out == ""
 
     assert status("show", store / "wave" / "a.b.zip", tmp_path / "a.png", "--frame", "2") == 0
-    assert "frame 2" in capsys.readouterr().out
-    assert cv2.imread(str(tmp_path / "a.png")).shape == (24, 64, 3)
+    assert "is written" in capsys.readouterr().out
+    assert cv2.imread(str(tmp_path / "a.png")) is not None
 
     (store / "wave" / "a.b.zip").unlink()
     assert status("verify", store) == 1
@@ -107,7 +109,7 @@ def test_wrong_usage_gives_2_and_one_line(
         (("extract", videos, store, "--workers", "0"), "workers"),
         (("verify", tmp_path / "absent"), "no folder"),
         (("show", tmp_path / "absent.avi", tmp_path / "out.png"), "not a file"),
-        (("show", video, tmp_path / "out.txt"), "PNG"),
+        (("show", video, tmp_path / "out.txt"), "ends in .png"),
     ):
         assert status(*arguments) == 2
         said = capsys.readouterr()
@@ -144,11 +146,12 @@ def test_ctrl_c_ends_quickly_and_another_run_goes_on(tmp_path: Path) -> None:
     write_video(videos / "b.avi", count=2000, size=(160, 120))
     command = [sys.executable, "-m", "flow", "extract", videos, store, *QUICK]
     command[command.index("1")] = "2"
+    command[command.index("3")] = "300"  # iterations: the longer video takes a while
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     deadline = time.monotonic() + 30
-    while not ((store / "a.zip").exists() and list(store.glob(".b.zip.partial-*"))):
+    while not ((store / "a.zip").exists() and list(store.glob(".b.zip.partial"))):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)

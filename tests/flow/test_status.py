@@ -9,7 +9,8 @@ import pytest
 
 from flow import InputError, TVL1Params
 from flow.__main__ import main
-from flow.extract import Settings, Summary, extract
+from flow.extract import Summary, extract
+from flow.settings import Settings
 from flow.sources import find_videos, take_shard
 from flow.status import status, verify_store
 from flow.store import find_store_files
@@ -44,7 +45,23 @@ def test_status_tells_each_state(videos: Path, tmp_path: Path) -> None:
     assert found.failed == ("d.avi",)
     assert found.stale == ("class/b.avi",)
     assert found.orphans == ("a",)
-    assert str(found) == "0 done, 2 missing, 1 failed, 1 stale, 1 orphans"
+    assert str(found) == "0 done, 0 partial, 2 missing, 1 failed, 1 stale, 1 orphans"
+
+
+def test_shards_do_not_forget_each_others_failures(videos: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    (videos / "a.avi").write_bytes(b"no video")
+    (videos / "class/b.avi").write_bytes(b"no video")
+    run(videos, store, shard="1/2")
+    run(videos, store, shard="2/2")
+    found = status(videos, store, progress=False)
+    assert found.failed == ("a.avi", "class/b.avi")
+    assert found.done == ("class/c.avi", "d.avi")
+    (videos / "a.avi").unlink()
+    run(videos, store)  # of all videos: what is gone is not told of any more
+    assert status(videos, store, progress=False).failed == ("class/b.avi",)
+    with (store / "failures.csv").open() as file:
+        assert [row["video"] for row in csv.DictReader(file)] == ["class/b.avi"]
 
 
 def test_status_on_the_command_line(
@@ -58,7 +75,7 @@ def test_status_on_the_command_line(
     assert main(["status", str(videos), str(store)]) == 0
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.endswith("4 done, 0 missing, 0 failed, 0 stale, 0 orphans\n")
+    assert captured.err.endswith("4 done, 0 partial, 0 missing, 0 failed, 0 stale, 0 orphans\n")
     assert main(["status", str(videos), str(tmp_path / "absent")]) == 2
 
 
@@ -90,5 +107,29 @@ def test_verify_finds_files_of_other_settings(videos: Path, tmp_path: Path) -> N
     run(videos, other, replace(QUICK, bound=7.0))
     (store / "class/c.zip").write_bytes((other / "class/c.zip").read_bytes())
     faults = verify_store(store, 1, progress=False)
-    assert len(faults) == 1
-    assert "class/c.zip was made with other settings than most" in faults[0]
+    assert len(faults) == 2
+    assert "class/c.zip is not what manifest.csv tells of: its bound is 7.0, not 20.0" in faults[0]
+    assert "class/c.zip was made with other settings than most" in faults[1]
+
+
+def test_verify_compares_with_the_videos(videos: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    run(videos, store)
+    assert verify_store(store, 1, progress=False, videos=videos) == []
+    (videos / "class/b.avi").write_bytes((videos / "a.avi").read_bytes())
+    (videos / "new.avi").write_bytes((videos / "a.avi").read_bytes())
+    faults = verify_store(store, 1, progress=False, videos=videos)
+    assert len(faults) == 2
+    assert "class/b.avi is not the file that was stored" in faults[0]
+    assert "new.avi is missing" in faults[1]
+
+
+def test_verify_finds_a_store_file_of_another_video(videos: Path, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    run(videos, store)
+    (store / "class/c.zip").write_bytes((store / "a.zip").read_bytes())
+    (store / "extra.zip").write_bytes((store / "a.zip").read_bytes())
+    faults = verify_store(store, 1, progress=False)
+    assert len(faults) == 2
+    assert "class/c.zip is not what manifest.csv tells of: its source is class/a.avi" in faults[0]
+    assert "extra.zip is not in manifest.csv" in faults[1]

@@ -10,8 +10,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from flow import InputError, TVL1Params, decode, encode, extract, tvl1
+from flow import InputError, TVL1Params, decode, encode, tvl1
 from flow.encoding import clipped_fraction
+from flow.settings import Settings
+from flow.store_video import Job, _solver
 from flow.tvl1 import cuda, cuda_kernel, reference
 from flow.tvl1.cuda_problem import slot_floats
 
@@ -21,10 +23,12 @@ PARAMS = TVL1Params(scales=2, warps=2, inner_iterations=6, outer_iterations=2)
 class Emulator:
     """What stands for a GPU; it notes how many blocks each launch had."""
 
-    def __init__(self, library: Any, blocks: int = 2, room: int | None = None) -> None:
+    def __init__(
+        self, library: Any, blocks: int = 2, room: int | None = None, memory: int = 1 << 40
+    ) -> None:
         self.launches: list[int] = []
         self._library, self._room = library, room
-        self.target = cuda._Target(torch.device("cpu"), blocks, self._launch)
+        self.target = cuda._Target(torch.device("cpu"), blocks, self._launch, memory)
 
     def _launch(self, problem: int, blocks: int, device: torch.device) -> None:
         if self._room is not None and blocks > self._room:
@@ -112,15 +116,31 @@ def test_frames_that_lie_there_already(gpu: Emulator) -> None:
         cuda.solve_tensor(torch.tensor(frames), PARAMS, counts[:2])
 
 
-def test_the_extraction_stores_what_the_gpu_encoded(gpu: Emulator, tmp_path: Path) -> None:
-    settings = extract.Settings(solver="cuda", bound=0.5, params=PARAMS)
+def test_the_extraction_takes_what_the_gpu_encoded(gpu: Emulator, tmp_path: Path) -> None:
+    settings = Settings(solver="cuda", bound=0.5, params=PARAMS)
     path = tmp_path / "video.avi"
-    job = extract._Job(path, path.name, "video", tmp_path, settings, 0, gpu="cuda:1")
+    job = Job(path, path.name, "video", tmp_path, settings, 0, gpu="cuda:1", share=0.25)
     frames = video(11)
-    images, clipped = extract._flow_images(frames, job)
+    answer, seconds = _solver(job)(frames)
     flow = cuda.solve(frames[:-1], frames[1:], PARAMS)
-    assert (images == encode(flow, 0.5)).all()
-    assert clipped == pytest.approx(clipped_fraction(flow, 0.5), abs=1e-12)
+    assert (answer.images == encode(flow, 0.5)).all()
+    assert answer.clipped == pytest.approx(clipped_fraction(flow, 0.5), abs=1e-12)
+    assert seconds > 0
+
+
+def test_a_share_of_the_memory(emulation: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = video(30)
+    pair = 4 * slot_floats(reference.pyramid_sizes(21, 34, PARAMS))
+    emulator = Emulator(emulation, blocks=8, memory=40 * pair)
+    monkeypatch.setattr(cuda, "_gpu", lambda name: emulator.target)
+    whole = cuda.encode_video(frames, PARAMS)
+    assert set(emulator.launches) == {8}  # of 16 that there is room for: 0.8 x 40 / 2
+    emulator.launches.clear()
+    part = cuda.encode_video(frames, PARAMS, share=0.25)
+    assert set(emulator.launches) <= {4, 1}
+    assert max(emulator.launches) == 4
+    assert (part.images == whole.images).all()
+    assert cuda.encode_video(frames[:3], PARAMS, share=1e-9).images.shape == (2, 21, 34, 2)
 
 
 @pytest.mark.parametrize("count", [0, 1])

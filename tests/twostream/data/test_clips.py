@@ -12,7 +12,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from flow.errors import InputError
-from flow.store import Meta, StoreFile, StoreWriter, store_path
+from flow.meta import Meta
+from flow.store import StoreFile, StoreWriter, store_path
 from flow.tvl1 import TVL1Params
 from twostream.data import clips as data
 from twostream.data.annotations import Video

@@ -1,0 +1,527 @@
+"""The engine on a Ray cluster. Kinds: known answer, oracle (flow computed here), deaths.
+
+The nodes of the cluster are processes of this machine; dying, they are killed with all they run.
+"""
+
+import importlib.util
+import itertools
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from flow import engine_ray
+from flow.engines import Done, Failed, Progress, Tell
+from flow.errors import InputError
+
+if importlib.util.find_spec("ray") is None:
+    pytest.skip("needs Ray: pip install '.[ray]'", allow_module_level=True)
+
+MEMORY = 75 * 2**20  # the least that Ray takes
+ROOT = Path(__file__).resolve().parents[2]
+
+FUNCTIONS = '''
+"""What the processes of a cluster import."""
+import os, signal, sys, time
+from pathlib import Path
+
+import numpy as np
+
+from flow import encode, tvl1
+from flow.errors import InputError
+from flow.files import write_atomically
+from flow.tvl1 import TVL1Params
+
+PARAMS = TVL1Params(scales=2, warps=2, inner_iterations=5, outer_iterations=1, median=1)
+
+class Odd(Exception):
+    def __reduce__(self):
+        raise TypeError("does not pickle")
+
+def work(task, tell):
+    if task == "interrupted":
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)
+    if task == "who":
+        return os.getpid()
+    if task == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if task == "crashed":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if task == "exits":
+        sys.exit(3)
+    if task == "wrong":
+        raise InputError("a reason")
+    if task == "unexpected":
+        raise ZeroDivisionError("several\\nlines")
+    if task == "odd":
+        raise Odd("a word")
+    if task == "asleep":
+        tell(os.getpid())
+        time.sleep(60)
+    tell(2)
+    tell(3)
+    return task.upper()
+
+def dies_at_first(path, tell):
+    tell(1)
+    if not path.exists():
+        path.touch()
+        time.sleep(0.2)  # Ray sends what was told
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "alive"
+
+def waits_for(path, tell):
+    tell("begun")
+    while not path.exists():
+        time.sleep(0.01)
+    return "ended"
+
+def device(path, tell):
+    (path.parent / f"{path.name} is there").touch()
+    while len(list(path.parent.glob("* is there"))) < 4:
+        time.sleep(0.01)
+    return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+def frames(seed):
+    return np.random.default_rng(seed).integers(0, 256, (30, 24, 32), dtype=np.uint8)
+
+def solved(previous, following):
+    return encode(tvl1(previous, following, PARAMS, "reference")).tobytes()
+
+def flow_of(path, tell):
+    """Writes the flow of a video that its name is the seed of, and that it was begun."""
+    with (path.parent / f"{path.name}.begun").open("a") as begun:
+        begun.write(f"{os.getpid()}\\n")
+    video = frames(int(path.name))
+    parts = []
+    for previous, following in zip(video, video[1:]):
+        parts.append(solved(previous, following))
+        if len(parts) == 10:
+            tell(os.getpid())
+            while not (path.parent / "go on").exists():
+                time.sleep(0.01)
+    write_atomically(path, b"".join(parts))
+    return sum(map(len, parts))
+'''
+
+SCRIPT = """
+import sys
+
+import functions_of_ray_tests
+from flow import engine_ray
+
+if __name__ == "__main__":
+    tasks, address = ["asleep", "asleep"], (sys.argv[1:] or [None])[0]
+    for event in engine_ray.run(functions_of_ray_tests.work, tasks, 2, address=address):
+        print(event.amount, flush=True)
+"""
+
+Work = Callable[[str, Tell], Any]
+
+
+@pytest.fixture(autouse=True)
+def deadline() -> Iterator[None]:
+    """No test hangs."""
+
+    def late(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError("60 seconds are over")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine looks at the nodes more often than it need."""
+    monkeypatch.setattr(engine_ray, "LOOK_SECONDS", 0.2)
+
+
+@pytest.fixture(scope="module")
+def functions() -> Iterator[Any]:
+    """A module that the processes of all clusters can import, whose files are removed."""
+    folder = tempfile.mkdtemp(prefix="ray-")  # the names of Ray's sockets must stay short
+    Path(folder, "functions_of_ray_tests.py").write_text(FUNCTIONS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", folder, prepend=os.pathsep)
+        patch.setenv("RAY_TMPDIR", folder)
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_AUTH_MODE", "disabled")  # a token would lie in the home folder
+        patch.delenv("RAY_ADDRESS", raising=False)
+        patch.syspath_prepend(folder)
+        _read_the_environment()
+        yield importlib.import_module("functions_of_ray_tests")
+    _read_the_environment()
+    del sys.modules["functions_of_ray_tests"]
+    shutil.rmtree(folder)
+
+
+def _read_the_environment() -> None:
+    """Ray in this process has the settings of now, not of when it was first used."""
+    from ray._raylet import Config
+
+    Config.initialize("")
+
+
+@pytest.fixture(scope="module")
+def cluster(functions: Any) -> Iterator[Any]:
+    """A cluster of one node, which has four processors and, for all that Ray knows, two GPUs."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster()
+    cluster.add_node(num_cpus=4, num_gpus=2, include_dashboard=False, object_store_memory=MEMORY)
+    processes = descendants(os.getpid())
+    yield cluster
+    cluster.shutdown()
+    wait_for(lambda: not any(map(is_running, processes)))
+
+
+@pytest.fixture
+def work(functions: Any) -> Work:
+    work: Work = functions.work
+    return work
+
+
+def descendants(process: int) -> set[int]:
+    """The processes that it has started, and so on."""
+    parents = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = status.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        parents[int(status.parent.name)] = int(fields[1])
+    found = {process}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {process}
+
+
+def name_of(process: int) -> str:
+    return Path(f"/proc/{process}/comm").read_text().strip()
+
+
+def is_running(process: int) -> bool:
+    status = Path(f"/proc/{process}/stat")
+    try:
+        return status.read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_each_task_ends_once_whatever_its_process_does(
+    cluster: Any, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_ray, "TRIES", 2)
+    bad = ["killed", "crashed", "wrong", "unexpected", "exits", "odd"]
+    tasks = ["a", *bad, "b", "interrupted", "c"]
+    done: dict[str, Any] = {}
+    failed: dict[str, str] = {}
+    told = dict.fromkeys(tasks, 0)
+    for event in engine_ray.run(work, tasks, 3, address=cluster.address):
+        if isinstance(event, Progress):
+            assert event.task not in done
+            told[event.task] += event.amount
+        elif isinstance(event, Done):
+            assert done.setdefault(event.task, event.result) is event.result
+        else:
+            assert failed.setdefault(event.task, event.reason) is event.reason
+    assert done == {"a": "A", "b": "B", "c": "C", "interrupted": "INTERRUPTED"}
+    assert {task for task in tasks if told[task]} == done.keys()
+    assert set(told.values()) == {0, 5}
+    assert failed.keys() == set(bad)
+    assert failed["wrong"] == "a reason"
+    assert failed["unexpected"] == "unexpected ZeroDivisionError: several lines"
+    assert failed["odd"] == "unexpected Odd: a word"
+    for task in ("killed", "crashed", "exits"):
+        assert "its process died 2 times" in failed[task]
+
+
+def test_a_task_whose_process_dies_is_begun_again(
+    cluster: Any, functions: Any, tmp_path: Path
+) -> None:
+    task = tmp_path / "begun"
+    events = list(engine_ray.run(functions.dies_at_first, [task], address=cluster.address))
+    assert events == [Progress(task, 1), Progress(task, 1), Done(task, "alive")]
+
+
+def test_progress_arrives_while_the_task_runs(cluster: Any, functions: Any, tmp_path: Path) -> None:
+    task = tmp_path / "go on"
+    with closing(engine_ray.run(functions.waits_for, [task], address=cluster.address)) as events:
+        assert next(events) == Progress(task, "begun")
+        task.touch()
+        assert list(events) == [Done(task, "ended")]
+
+
+def test_a_process_takes_one_task_after_another(cluster: Any, work: Work) -> None:
+    events = list(engine_ray.run(work, ["who"] * 200, 2, address=cluster.address))
+    assert len(events) == 200
+    assert len({event.result for event in events if isinstance(event, Done)}) <= 2
+
+
+def test_a_process_goes_on_after_a_bad_input_but_not_after_an_unexpected_error(
+    cluster: Any, work: Work
+) -> None:
+    tasks = ["who", "wrong", "who", "unexpected", "who"]
+    first, _, second, _, third = engine_ray.run(work, tasks, 1, address=cluster.address)
+    assert isinstance(first, Done)
+    assert isinstance(second, Done)
+    assert isinstance(third, Done)
+    assert first.result == second.result != third.result
+
+
+def test_each_task_has_its_share_of_one_gpu(cluster: Any, functions: Any, tmp_path: Path) -> None:
+    tasks = [tmp_path / str(i) for i in range(4)]
+    events = list(engine_ray.run(functions.device, tasks, address=cluster.address, gpus_a_task=0.5))
+    devices = [event.result for event in events if isinstance(event, Done)]
+    assert sorted(devices) == ["0", "0", "1", "1"]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "gpus_a_task", "slots"),
+    [
+        ([{"CPU": 8.0}, {"CPU": 3.0, "GPU": 1.0}, {}], 0.0, 11),
+        ([{"CPU": 8.0}, {"CPU": 3.0, "GPU": 1.0}, {}], 0.25, 3),
+        ([{"CPU": 8.0, "GPU": 1.0}], 0.25, 4),
+        ([{"CPU": 64.0, "GPU": 2.0}], 0.3, 6),
+        ([{"CPU": 64.0, "GPU": 1.0}], 0.1, 10),
+        ([{"CPU": 64.0, "GPU": 3.0}, {"CPU": 64.0, "GPU": 1.0}], 2.0, 1),
+        ([{"CPU": 0.5, "GPU": 1.0}], 1.0, 0),
+        ([], 0.0, 0),
+    ],
+)
+def test_how_many_tasks_nodes_hold(
+    nodes: list[dict[str, float]], gpus_a_task: float, slots: int
+) -> None:
+    assert engine_ray._slots(nodes, gpus_a_task) == slots
+
+
+def test_closing_ends_what_the_processes_are_at(cluster: Any, work: Work) -> None:
+    with closing(engine_ray.run(work, ["asleep"] * 9, address=cluster.address)) as events:
+        processes = [event.amount for event in itertools.islice(events, 4)]
+        assert all(map(is_running, processes))
+    wait_for(lambda: not any(map(is_running, processes)), seconds=2)
+
+
+@contextmanager
+def script_at_work(
+    folder: Path, *arguments: str
+) -> Iterator[tuple[subprocess.Popen[str], set[int]]]:
+    """A script that has two tasks done, and the processes that are at them."""
+    script = folder / "script.py"
+    script.write_text(SCRIPT)
+    ours = {"RAY_AUTH_MODE", "RAY_USAGE_STATS_ENABLED"} if not arguments else set()
+    environment = {name: value for name, value in os.environ.items() if name not in ours}
+    with subprocess.Popen(
+        [sys.executable, "-W", "error", script, *arguments],
+        env=environment | {"HOME": str(folder)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stdout is not None
+        workers = {int(process.stdout.readline()) for _ in range(2)}
+        assert all(map(is_running, workers))
+        yield process, workers
+
+
+def test_ctrl_c_reaches_the_caller_only(work: Work, tmp_path: Path) -> None:
+    with script_at_work(tmp_path) as (process, workers):
+        started = descendants(process.pid)
+        assert workers < started
+        (raylet,) = (child for child in started if name_of(child) == "raylet")
+        assert b"RAY_USAGE_STATS_ENABLED=0" in Path(f"/proc/{raylet}/environ").read_bytes()
+        os.killpg(process.pid, signal.SIGINT)
+        out, err = process.communicate()
+    assert out == ""
+    assert err.startswith("Traceback")
+    assert err.endswith("KeyboardInterrupt\n")
+    wait_for(lambda: not any(map(is_running, started)), seconds=2)
+
+
+def test_nothing_outlives_a_caller_that_runs_ray_itself(work: Work, tmp_path: Path) -> None:
+    with script_at_work(tmp_path) as (process, workers):
+        started = descendants(process.pid)
+        assert workers < started
+        process.kill()
+    wait_for(lambda: not any(map(is_running, workers)), seconds=5)
+    for helper in filter(is_running, started):  # Ray's own, which wait a minute for their head
+        os.kill(helper, signal.SIGKILL)
+
+
+def test_nothing_outlives_the_caller_of_a_cluster(cluster: Any, work: Work, tmp_path: Path) -> None:
+    with script_at_work(tmp_path, cluster.address) as (process, workers):
+        process.kill()
+    wait_for(lambda: not any(map(is_running, workers)))
+
+
+@pytest.fixture
+def silent() -> str:
+    """An address where nothing listens."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{unused.getsockname()[1]}"
+
+
+def test_a_cluster_that_does_not_answer(
+    work: Work, silent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = time.monotonic()
+    for address in (silent, "no-such-host.invalid:6379"):
+        with pytest.raises(InputError, match=f"No Ray cluster answers at {address}"):
+            next(engine_ray.run(work, ["a"], address=address))
+    for address in ("somewhere", "ray://127.0.0.1:10001", ":1", "host:"):
+        with pytest.raises(InputError, match="is no address of a Ray cluster"):
+            next(engine_ray.run(work, ["a"], address=address))
+    monkeypatch.setenv("RAY_ADDRESS", silent)
+    with pytest.raises(InputError, match=silent):
+        next(engine_ray.run(work, ["a"], address="auto"))
+    assert time.monotonic() - started < 20
+
+
+def test_ray_is_not_installed(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(InputError, match=r"pip install '.\[ray\]'"):
+        next(engine_ray.run(work, ["a"]))
+
+
+def test_ray_is_not_loaded_unless_it_is_used() -> None:
+    code = "import sys, flow.extract, flow.engine_ray; sys.exit('ray' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_ray_is_in_use_already(cluster: Any, work: Work) -> None:
+    import ray
+
+    ray.init(cluster.address, logging_level="CRITICAL", log_to_driver=False)
+    try:
+        with pytest.raises(InputError, match="in use"):
+            next(engine_ray.run(work, ["a"], address=cluster.address))
+        assert ray.is_initialized()
+    finally:
+        ray.shutdown()
+
+
+def test_no_tasks_need_no_ray(work: Work, silent: str) -> None:
+    assert list(engine_ray.run(work, [], address=silent)) == []
+
+
+def test_wrong_numbers(work: Work) -> None:
+    with pytest.raises(InputError, match="workers is 0"):
+        next(engine_ray.run(work, ["a"], 0))
+    for gpus in (-1.0, 1.5):
+        with pytest.raises(InputError, match=f"take {gpus} GPUs"):
+            next(engine_ray.run(work, ["a"], gpus_a_task=gpus))
+
+
+def test_a_function_that_the_nodes_cannot_import(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "only_here.py").write_text("def work(task, tell): return task")
+    monkeypatch.syspath_prepend(tmp_path)
+    only_here = importlib.import_module("only_here")
+    with pytest.raises(InputError, match=r"No process starts .*No module named 'only_here'"):
+        next(engine_ray.run(only_here.work, ["a", "b"], address=cluster.address))
+
+
+def test_processes_that_do_not_start_at_first(
+    cluster: Any, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    get, fails = ray.get, iter(range(2))
+
+    def sometimes(ref: Any) -> Any:
+        if next(fails, None) is not None:
+            raise ray.exceptions.ActorDiedError
+        return get(ref)
+
+    monkeypatch.setattr(ray, "get", sometimes)
+    events = list(engine_ray.run(work, ["who"] * 5, 2, address=cluster.address))
+    assert [type(event) for event in events] == [Done] * 5
+    fails = itertools.repeat(0)
+    monkeypatch.setattr(engine_ray, "PATIENCE_SECONDS", 1)
+    with pytest.raises(InputError, match="No process starts"):
+        next(engine_ray.run(work, ["a"], address=cluster.address))
+
+
+def test_no_node_can_hold_a_task(cluster: Any, work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InputError, match="has a CPU and 3 GPUs"):
+        next(engine_ray.run(work, ["a"], address=cluster.address, gpus_a_task=3))
+
+    monkeypatch.setattr(engine_ray, "PATIENCE_SECONDS", 1)
+    with closing(engine_ray.run(work, ["asleep"], address=cluster.address)) as events:
+        assert isinstance(next(events), Progress)
+        monkeypatch.setattr(engine_ray, "_slots", lambda nodes, gpus_a_task: 0)
+        with pytest.raises(InputError, match="has a CPU for a task"):
+            list(events)
+
+
+def test_ray_dies_on_this_machine(
+    cluster: Any, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    nodes = ray.nodes
+    with closing(engine_ray.run(work, ["asleep"], address=cluster.address)) as events:
+        assert isinstance(next(events), Progress)
+        monkeypatch.setattr(ray, "nodes", lambda: [{**node, "Alive": False} for node in nodes()])
+        with pytest.raises(InputError, match="Ray has died on this machine"):
+            list(events)
+
+
+def test_nodes_come_and_die_and_nothing_is_lost_or_done_twice(
+    cluster: Any, functions: Any, tmp_path: Path
+) -> None:
+    tasks = [tmp_path / str(seed) for seed in range(9)]
+    at_half: dict[Path, int] = {}
+    ended: Counter[Path] = Counter()
+    node: Any = None
+    with closing(engine_ray.run(functions.flow_of, tasks, address=cluster.address)) as events:
+        for event in itertools.islice(events, 6):
+            assert isinstance(event, Progress)
+            at_half[event.task] = event.amount
+            node = node or cluster.add_node(num_cpus=2, object_store_memory=MEMORY)
+        raylet = node.all_processes["raylet"][0].process
+        killed = {raylet.pid, *descendants(raylet.pid)}
+        lost = {task for task, process in at_half.items() if process in killed}
+        assert len(lost) == 2
+        for process in killed:
+            os.kill(process, signal.SIGKILL)
+        (tmp_path / "go on").touch()
+        for event in events:
+            if not isinstance(event, Progress):
+                assert event == Done(event.task, 29 * 24 * 32 * 2)
+                ended[event.task] += 1
+    assert ended == dict.fromkeys(tasks, 1)
+    cluster.remove_node(node, allow_graceful=False)
+
+    for task in tasks:
+        processes = task.with_name(f"{task.name}.begun").read_text().split()
+        assert len(processes) == (2 if task in lost else 1)
+        assert int(processes[-1]) not in killed
+        video = functions.frames(int(task.name))
+        assert task.read_bytes() == b"".join(map(functions.solved, video, video[1:]))
