@@ -34,9 +34,9 @@ from flow.extract import extract
 from flow.layouts import export_store
 from flow.processors import usable_processors
 from flow.settings import Settings
-from flow.sources import find_videos, source_id
+from flow.sources import find_videos, open_video, source_id
 from flow.store import StoreFile, find_store_files, read_meta
-from flow.video import Video, grey, use_one_thread
+from flow.video import grey, use_one_thread
 
 LENGTH = 16
 ROUNDS, CLIPS_A_ROUND = 12, 20
@@ -79,7 +79,7 @@ def measure_extraction(
             target = part / path.relative_to(source)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target)
-        frames = [np.stack([grey(frame) for frame in Video(path)]) for path in group]
+        frames = [np.stack([grey(frame) for frame in open_video(path)]) for path in group]
         flows = sum(len(clip) - 1 for clip in frames)
         seconds: dict[str, float] = {}
         for name in ("stage", "solver") if turn % 2 else ("solver", "stage"):
@@ -216,7 +216,7 @@ def measure_reading(videos: Path, store: Path, images: Path) -> dict[str, Any]:
             return file.frames(range(start, start + LENGTH))
 
     def frames_from_video(video: str, start: int) -> object:
-        return np.stack(list(islice(Video(sources[video]), start, start + LENGTH)))
+        return np.stack(list(islice(open_video(sources[video]), start, start + LENGTH)))
 
     ways: dict[str, Read] = {
         "both streams, store": from_store,

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 
 STAGES = ("decode", "solve", "encode", "write")
 
+_DOING = {"decode": "Decoding", "solve": "Solving", "encode": "Compressing", "write": "Writing"}
+_FASTER = " would make it faster."
+
 BUSY = 0.85
 """A GPU that works for such a share of the time is what limits."""
 
@@ -98,15 +101,15 @@ class Throughput:
         if not rates:
             return ""
         each = ", ".join(
-            f"{stage} {rate:,.1f}" + (f" ({shares[stage]:.0%})" if stage in shares else " (GPU)")
+            f"{stage} {rate:,.0f}" + (f" ({shares[stage]:.0%})" if stage in shares else " (GPU)")
             for stage, rate in rates.items()
         )
-        text = f"Frames/s of one processor, and its time: {each}. "
+        text = f"Frames/s of one processor (share of its time): {each}. "
         slowest = max(shares, key=lambda stage: shares[stage])
+        limit = f"{_DOING[slowest]} limits: more processors"
         if not self._gpus:
-            more = "processors or a GPU" if slowest == "solve" else "processors"
-            return text + f"What limits is to {slowest}: more {more} would make it faster."
-        text += f"The GPU was busy {self.gpu_busy():.0%} of the time"
+            return text + limit + (", or a GPU," if slowest == "solve" else "") + _FASTER
+        text += f"The GPU was busy {self.gpu_busy():.0%} of the time. "
         if self.gpu_busy() > BUSY:
-            return text + " and is what limits."
-        return text + f"; what limits is to {slowest}: more processors would make it faster."
+            return text + "It limits: more GPUs" + _FASTER
+        return text + limit + _FASTER

@@ -33,6 +33,7 @@ from typing import BinaryIO, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from flow.containers import Flaw, find_flaw
 from flow.errors import InputError
 
 # OpenCV prints past Python to stderr; whoever wants to see it sets this beforehand.
@@ -203,7 +204,7 @@ def _video_stream(path: Path, container: InputContainer) -> VideoStream:
 
 
 def _whole_frames(
-    container: InputContainer, stream: VideoStream, flaw: "_Flaw | None"
+    container: InputContainer, stream: VideoStream, flaw: Flaw | None
 ) -> Iterator[VideoFrame]:
     """The frames as they are shown; _DamageError in place of the first that is not whole."""
     count, first, last = 0, math.inf, -math.inf
@@ -217,7 +218,7 @@ def _whole_frames(
             raise _DamageError
     except (FFmpegError, _DamageError) as error:
         raise _DamageError(_why_no_more(stream, count)) from error
-    missing = _missing_frames(container, stream, count, last - first)
+    missing = _missing_frames(stream, count, last - first)
     if missing > max(MISSING_FRAMES, MISSING_SHARE * stream.frames):
         raise _DamageError(f"gives {count} of its {stream.frames} frames")
 
@@ -261,7 +262,7 @@ def _decoded(packets: Iterator["Packet[VideoStream]"]) -> Iterator[VideoFrame]:
 
 
 def _packets(
-    container: InputContainer, stream: VideoStream, flaw: "_Flaw | None"
+    container: InputContainer, stream: VideoStream, flaw: Flaw | None
 ) -> Iterator["Packet[VideoStream]"]:
     """The packets of the stream; _DamageError in place of one that is not whole, or not there."""
     indexed = deque(_indexed(container, stream))
@@ -270,13 +271,14 @@ def _packets(
             if flaw and packet.pos >= flaw.position:
                 raise _DamageError
             if indexed and indexed[0] <= packet.pos and indexed.popleft() != packet.pos:
-                raise _DamageError
+                _check_count(Path(container.name), len(stream.index_entries))
+                indexed.clear()
         # The counters of MPEG-TS begin anew where recordings were joined.
         if packet.is_corrupt and container.format.name != "mpegts":
             raise _DamageError
         yield packet
     if indexed:
-        raise _DamageError
+        _check_count(Path(container.name), len(stream.index_entries))
 
 
 def _indexed(container: InputContainer, stream: VideoStream) -> Iterator[int]:
@@ -286,24 +288,25 @@ def _indexed(container: InputContainer, stream: VideoStream) -> Iterator[int]:
             yield entry.pos + 8  # behind the header of its chunk
 
 
-def _missing_frames(
-    container: InputContainer, stream: VideoStream, count: int, seconds: float
-) -> float:
+def _check_count(path: Path, indexed: int) -> None:
+    """_DamageError where packets are missing: an index may be complete, and wrong in the places."""
+    with _opened(path) as (container, stream):
+        if sum(packet.size > 0 for packet in container.demux(stream)) < indexed:
+            raise _DamageError
+
+
+def _missing_frames(stream: VideoStream, count: int, seconds: float) -> float:
     """How many frames the header lists beyond ``count``, as far as time is left for them.
 
     Args:
-        container: An AVI, MP4 or MOV; others do not list their frames.
-        stream: The video in it.
+        stream: Of an AVI, MP4 or MOV; other containers do not list their frames.
         count: Frames that were decoded.
         seconds: From the first of them to the last.
     """
     fps = float(stream.guessed_rate or 0)
     if not stream.frames or not fps:
         return 0
-    if container.format.name == "avi":  # its frames lie at equal distances
-        total = stream.frames / fps
-    else:
-        total = float((stream.duration or 0) * (stream.time_base or 0))
+    total = float((stream.duration or 0) * (stream.time_base or 0))
     return min(stream.frames - count, (total - seconds) * fps - 1)
 
 
@@ -371,15 +374,7 @@ class _Turn:
         return image[:, ::-1] if self.mirrored else image
 
 
-@dataclass(frozen=True)
-class _Flaw:
-    """What is wrong with a container: the reason as in ``Video.damage``, and from which byte on."""
-
-    reason: str
-    position: int
-
-
-def _find_flaw(path: Path, keep_readable: bool) -> _Flaw | None:
+def _find_flaw(path: Path, keep_readable: bool) -> Flaw | None:
     """What is wrong with a file's container; InputError unless that is to be kept."""
     try:
         str(path).encode()
@@ -390,7 +385,7 @@ def _find_flaw(path: Path, keep_readable: bool) -> _Flaw | None:
             raise InputError(f"{path} is not a file; give a video file.")
         size = path.stat().st_size
         with path.open("rb") as file:
-            flaw = _container_flaw(file, size)
+            flaw = find_flaw(file, size)
     except OSError as error:
         raise InputError(_unreadable(path, error)) from error
     if size == 0:
@@ -402,100 +397,3 @@ def _find_flaw(path: Path, keep_readable: bool) -> _Flaw | None:
 
 def _unreadable(path: Path, error: OSError) -> str:
     return f"{path} cannot be read: {error.strerror}; mend its permissions or its disk."
-
-
-# AVI: RIFF chunks, a tag and then 32 bits of size, little-endian. MP4 and MOV (ISO/IEC 14496-12):
-# boxes, 32 bits of size and then a tag, big-endian. Matroska and WebM (RFC 8794, RFC 9559):
-# elements, an identity and a size, which both say their own lengths.
-
-_BOXES = frozenset(b"ftyp moov mdat free skip wide uuid moof mfra sidx styp meta udta pnot".split())
-_EBML, _SEGMENT, _CLUSTER = 0x1A45DFA3, 0x18538067, 0x1F43B675
-_ELEMENTS = frozenset(
-    (
-        *(_EBML, _SEGMENT, _CLUSTER, 0xEC, 0xBF),  # the last two, filling and a check, lie anywhere
-        *(0x114D9B74, 0x1549A966, 0x1654AE6B, 0x1C53BB6B, 0x1941A469, 0x1043A770, 0x1254C367),
-        *(0xE7, 0x5854, 0xA7, 0xAB, 0xA3, 0xA0, 0xAF),  # in a cluster
-    )
-)
-
-
-def _container_flaw(file: BinaryIO, size: int) -> _Flaw | None:
-    """What is wrong with the container of a file of ``size`` bytes, as far as its kind is known."""
-    head, whole = _bytes(file, 0, 12), size
-    if head[:4] == b"RIFF" and head[8:] == b"AVI ":
-        end = _riff_end(file)
-    elif head[4:8] in _BOXES:
-        end = max((end for tag, end in _boxes(file, size) if tag in _BOXES), default=0)
-    elif head[:4] == _EBML.to_bytes(4):
-        whole, end = _matroska_ends(file, size)
-    else:
-        return None
-    if whole < min(size, end):
-        return _Flaw(f"is damaged after byte {whole:,}", whole)
-    # Some writers count a header of a few bytes twice.
-    if end - size > MISSING_SHARE * size:
-        return _Flaw(f"is cut short, {end - size:,} bytes of it are missing", size)
-    return None
-
-
-def _riff_end(file: BinaryIO) -> int:
-    """Where an AVI file ends as it states; 0 where it does not."""
-    end = 0
-    while _bytes(file, end, 4) == b"RIFF":  # an AVI beyond 1 GB has several
-        length = int.from_bytes(_bytes(file, end + 4, 4), "little")
-        if length == 0xFFFFFFFF:  # the writer could not go back to fill it in
-            return 0
-        end += 8 + length
-    return end
-
-
-def _boxes(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int]]:
-    """The tag of each outermost box of an MP4 or MOV file, and where the box ends."""
-    start = 0
-    while start + 8 <= size:
-        length, tag, header = _integer(file, start, 4), _bytes(file, start + 4, 4), 8
-        if length == 1:
-            length, header = _integer(file, start + 8, 8), 16
-        if length < header:  # 0: as far as the file goes
-            return
-        start += length
-        yield tag, start
-
-
-def _matroska_ends(file: BinaryIO, size: int) -> tuple[int, int]:
-    """How far a Matroska file is whole, and where it must end.
-
-    Where no element follows another one, that one may be damaged already. Segments and clusters are
-    gone into: recorders that cannot go back state no length of them.
-    """
-    whole = position = end = 0
-    while position < size and not 0 < end <= position:
-        identity, start, stop = _element(file, position)
-        if identity == _SEGMENT:
-            end = stop
-        following = start if identity in (_SEGMENT, _CLUSTER) else stop
-        if identity not in _ELEMENTS or not following or 0 < end < following:
-            return whole, end or size
-        whole, position = position, following
-    return size, end or max(position, size)
-
-
-def _element(file: BinaryIO, position: int) -> tuple[int, int, int]:
-    """The identity of an element, where its content starts, and where it ends; 0 if not stated."""
-    head = _bytes(file, position, 12).ljust(12, b"\0")
-    width = 9 - head[0].bit_length()  # zeros before the first 1 count the bytes that follow
-    length = 9 - head[width].bit_length()
-    value = int.from_bytes(head[width : width + length]) & ((1 << 7 * length) - 1)
-    start = position + width + length
-    identity = int.from_bytes(head[:width]) if length <= 8 else 0
-    stated = value != (1 << 7 * length) - 1  # all ones: the writer did not know
-    return identity, start, start + value if stated else 0
-
-
-def _bytes(file: BinaryIO, position: int, length: int) -> bytes:
-    file.seek(position)
-    return file.read(length)
-
-
-def _integer(file: BinaryIO, position: int, length: int) -> int:
-    return int.from_bytes(_bytes(file, position, length))

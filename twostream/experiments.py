@@ -23,7 +23,8 @@ class Experiment:
     Attributes:
         model: A name in ``twostream.models.MODELS``.
         blocks: The kinds of pseudo-3D blocks, repeated through the network.
-        weights: File to start from: ours, a published P3D, or a 2D ResNet; none: from scratch.
+        weights: File to start from, as ``load_weights`` takes it: ours, a published P3D, or a 2D
+            network of ImageNet; none: from scratch.
         temporal_start: How temporal kernels start: at the 2D net ("identity") or small and random
             with deviation 0.001 ("gaussian").
         freeze_batchnorm: Hold all BatchNorms but the first at their statistics, scale and shift.

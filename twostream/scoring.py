@@ -63,7 +63,10 @@ def score(
     clip_logits = np.empty(shape, np.float32)
     with torch.inference_mode(), progress_bar(len(clips), " videos", shown=True) as bar:
         for tensors, _, index in batches(loader):
-            parts = [model(part.to(target)) for part in tensors.split(experiment.clips_at_once)]
+            parts = [
+                model(model.input.of_p3d(part.to(target)))
+                for part in tensors.split(experiment.clips_at_once)
+            ]
             clip_logits[index] = torch.cat(parts).cpu().numpy()
             bar.update()
     probabilities = softmax(clip_logits).swapaxes(0, 1)

@@ -204,7 +204,8 @@ class _Trainer:
         loss_sum, right = 0.0, 0
         for tensors, labels in parts:
             labels = labels.to(self.device, non_blocking=True)
-            logits = self.model(tensors.to(self.device, non_blocking=True))
+            images = tensors.to(self.device, non_blocking=True)
+            logits = self.model(self.model.input.of_p3d(images))
             loss = functional.cross_entropy(logits, labels, reduction="sum")
             torch.autograd.backward(loss / clips)
             loss_sum += loss.item()

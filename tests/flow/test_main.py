@@ -54,7 +54,7 @@ def test_extract_verify_show(
     assert said.out.startswith("1 videos stored, 0 already there, 0 failed: 2 flows in ")
     first, second = said.out.splitlines()
     assert first.endswith(str(store))
-    assert second.startswith("Frames/s of one processor, and its time: decode ")
+    assert second.startswith("Frames/s of one processor (share of its time): decode ")
     meta = read_meta(store / "wave" / "a.b.zip")
     assert (meta.solver, meta.bound, meta.quality, meta.encoding) == ("opencv", 15, 90, "symmetric")
     assert meta.params["inner_iterations"] == 3

@@ -53,8 +53,8 @@ def test_rates_and_shares_of_processors() -> None:
     assert throughput.shares() == pytest.approx(
         {"decode": 0.02, "solve": 0.9, "encode": 0.08, "write": 0}
     )
-    assert "solve 20.0 (90%)" in str(throughput)
-    assert "What limits is to solve" in str(throughput)
+    assert "solve 20 (90%)" in str(throughput)
+    assert "Solving limits: more processors, or a GPU, would" in str(throughput)
     assert "GPU" not in throughput.brief()
 
 
@@ -65,9 +65,9 @@ def test_a_gpu_and_what_feeds_it(monkeypatch: pytest.MonkeyPatch) -> None:
     throughput.add(WORK)
     now[0] = 2.5
     assert throughput.gpu_busy() == pytest.approx(0.9)
-    assert "busy 90% of the time and is what limits" in str(throughput)
+    assert "busy 90% of the time. It limits: more GPUs" in str(throughput)
     now[0] = 9.0
     assert throughput.gpu_busy() == pytest.approx(0.25)
-    assert "busy 25% of the time; what limits is to encode" in str(throughput)
+    assert "busy 25% of the time. Compressing limits: more processors" in str(throughput)
     assert throughput.shares() == pytest.approx({"decode": 0.2, "encode": 0.8, "write": 0})
     assert throughput.brief().endswith("GPU 25%")

@@ -20,7 +20,8 @@ from torch.nn import functional as F
 
 from flow.errors import InputError
 from twostream.models import P3D, load_weights, p3d63, p3d199, p3d_small
-from twostream.models.p3d import BlockA, BlockB, BlockC
+from twostream.models.input import CAFFE_RGB, P3D_FLOW
+from twostream.models.p3d import Bottleneck, P3DResNet
 
 State = dict[str, Tensor]
 
@@ -191,7 +192,7 @@ def test_inflated_net_equals_its_2d_net_on_a_still_clip(
     else:
         save_file(state, path)
     model = p3d_small(5, 3, blocks=blocks).eval()
-    report = load_weights(model, path)
+    report = load_weights(model, path, lineage="caffe")
     frame = randn(2, 3, 65, 50)
     with torch.no_grad():
         expected = resnet_logits(state, frame)
@@ -243,6 +244,9 @@ def test_real_resnet50_on_a_real_frame(shared: Path) -> None:
     model = p3d63(1000).eval()
     report = load_weights(model, path)
     assert (report.used, report.unused) == (267, ())
+    assert (report.input, model.stride_in_1x1, model.stem) == (CAFFE_RGB, True, "caffe")
+    assert "caffe's lineage" in str(report)
+    assert "by the file's metadata" in str(report)
     with torch.no_grad():
         expected = resnet_logits(load_file(path), image, (3, 4, 6, 3))
         logits = model(image.unsqueeze(2).expand(-1, -1, 5, -1, -1))
@@ -281,7 +285,7 @@ def test_published_weights_run_in_the_right_arithmetic(tmp_path: Path, legacy: b
         "best_prec1": 71.2,
     }
     torch.save(checkpoint, path, _use_new_zipfile_serialization=not legacy)
-    model = P3D(depths, (BlockA, BlockB, BlockC), 5, 3, width=8).eval()
+    model = P3DResNet(depths, Bottleneck, "ABC", 5, 3, width=8).eval()
     report = load_weights(model, path)
     assert (report.source, report.used) == ("published", len(state))
     assert (report.unused, report.missing, report.notes) == ((), (), ())
@@ -383,8 +387,11 @@ def test_rgb_checkpoint_into_a_flow_model_of_other_classes(tmp_path: Path) -> No
     assert report.head_replaced
     assert report.unused == report.missing == ("fc.weight", "fc.bias")
     assert len(report.notes) == 2
+    assert report.input == model.input == P3D_FLOW
     loaded = model.state_dict()
     for name, value in state.items():
+        if name == "_extra_state":
+            continue
         if name == "conv1.conv.weight":
             average = value.mean(dim=1, keepdim=True).expand(-1, 2, -1, -1, -1)
             torch.testing.assert_close(loaded[name], average)
@@ -471,13 +478,23 @@ KERNEL = "res5.0.spatial.conv.weight"
         (lambda: {"model": "p3d63"}, "neither as a P3D nor as a 2D ResNet"),
         (lambda: {"features.0.weight": torch.ones(64, 3, 3, 3)}, "neither as a P3D"),
         (lambda: {"conv1.conv.weight": "text"}, "neither as a P3D"),
-        (lambda: {"conv1.conv.weight": torch.ones(16, 3, 1, 7, 7)}, "blocks in res2 to res5"),
+        (
+            lambda: dict.fromkeys(("res2a_branch2a.0", "res2a_branch2b_t.0", "a.b"), torch.ones(1)),
+            "its stages have 1 blocks",
+        ),
+        (
+            lambda: {"conv1.conv.weight": torch.ones(16, 3, 1, 7, 7)},
+            "its stages have no blocks, the model's 1, 1, 1, 1",
+        ),
         (
             lambda: resnet_state((1, 1, 2, 1)),
-            "it has 1, 1, 2, 1 blocks .* the model has 1, 1, 1, 1",
+            "its stages have 1, 1, 2, 1 blocks, the model's 1, 1, 1, 1",
         ),
         (lambda: resnet_state(width=8), r"conv1\.conv\.weight is \(8, 3, 1, 7, 7\), the model's"),
-        (lambda: {"state_dict": published_state((2, 1, 1, 1))}, "it has 2, 1, 1, 1 blocks"),
+        (
+            lambda: {"state_dict": published_state((2, 1, 1, 1))},
+            "its stages have 2, 1, 1, 1 blocks",
+        ),
         (lambda: own_state(seed=1, in_channels=2), r"conv1\.conv\.weight is \(16, 2, 1, 7, 7\)"),
         (lambda: own_state(seed=1, blocks=("B",)), "its blocks are BBB, the model's ABC"),
         (lambda: changed(KERNEL, None), f"it lacks {KERNEL}"),
