@@ -29,7 +29,7 @@ LOOK_SECONDS = 1.0
 """How often to look whether nodes have come or gone."""
 
 PATIENCE_SECONDS = 300.0
-"""How long to wait for a node after the last one that could hold a task has gone."""
+"""How long to wait where all nodes that could hold a task have gone, or no process starts."""
 
 CONNECT_SECONDS = 5.0
 """How long to wait for the head of a cluster to answer."""
@@ -51,7 +51,8 @@ def run(
     Every task ends with exactly one ``Done`` or ``Failed``, in any order. An exception fails its
     task alone. Where a process or a node dies, what it was at is begun again, on what is left, and
     then tells its progress again; when that has happened ``TRIES`` times, it has failed. No process
-    goes on when the iterator is closed or its caller dies. Ctrl-C reaches the caller only.
+    goes on when the iterator is closed or its caller dies. Ctrl-C reaches the caller only. Ray ends
+    the caller a minute after the head of the cluster has died.
 
     Args:
         function: One that a fresh process on each node can import.
@@ -74,11 +75,7 @@ def run(
     if not tasks:
         return
     with _connected(address, workers):
-        crew = _Crew(function, tasks, workers, gpus_a_task)
-        try:
-            yield from crew.events()
-        finally:
-            crew.stop()
+        yield from _Crew(function, tasks, workers, gpus_a_task).events()
 
 
 @dataclass(frozen=True)
@@ -153,7 +150,7 @@ class _Crew(Generic[Task, Result]):
         self._busy: dict[Any, _Attempt[Task]] = {}
         self._idle: list[Any] = []
         self._looked = self._had_slots = -math.inf
-        self._worked = time.monotonic()
+        self._failing = math.inf  # since when no process has started
 
     def events(self) -> Iterator[Progress[Task] | Done[Task, Result] | Failed[Task]]:
         """What comes of the tasks, until all have ended."""
@@ -168,16 +165,9 @@ class _Crew(Generic[Task, Result]):
                 elif event := self._receive(ready):
                     yield event
 
-    def stop(self) -> None:
-        """End all processes, whatever they are at."""
-        busy = [attempt.process for attempt in self._busy.values()]
-        self._end(busy + self._idle + list(self._starting.values()))
-
     def _fit(self) -> None:
         """Ask Ray for as many processes as can be of use, and let go of those that cannot."""
         self._looked = time.monotonic()
-        if self._busy:
-            self._worked = self._looked
         slots = self._slots()
         useful = min(self._workers or slots, len(self._todo) + len(self._busy))
         present = len(self._starting) + len(self._busy) + len(self._idle)
@@ -191,7 +181,10 @@ class _Crew(Generic[Task, Result]):
     def _slots(self) -> int:
         nodes = {node["NodeID"]: node["Resources"] for node in self._ray.nodes() if node["Alive"]}
         if self._here not in nodes:  # for Ray this process is dead, too, and owns no others
-            raise InputError("Ray has died on this machine; start it again there, and run again.")
+            raise InputError(
+                "Ray has died on this machine; start its node of the cluster again if it was one, "
+                "and run again."
+            )
         slots = _slots(nodes.values(), self._gpus_a_task)
         if slots:
             self._had_slots = time.monotonic()
@@ -230,15 +223,18 @@ class _Crew(Generic[Task, Result]):
                     "packages on all nodes."
                 ) from error
         else:
+            self._failing = math.inf
             self._idle.append(process)
 
     def _is_hopeless(self, error: Any) -> bool:
         """Whether no process can start, after this error of one that could not."""
+        now = time.monotonic()
+        self._failing = min(self._failing, now)
         if self._starting or self._busy or self._idle:
             return False
         # Ray goes on to choose a node that has died until it notices that, half a minute later.
         passes = not getattr(error, "actor_init_failed", False)
-        return not passes or time.monotonic() - self._worked > PATIENCE_SECONDS
+        return not passes or now - self._failing > PATIENCE_SECONDS
 
     def _receive(self, events: Any) -> Progress[Task] | Done[Task, Result] | Failed[Task] | None:
         """What a process says; nothing where it has died and its task is begun again."""
@@ -292,7 +288,10 @@ def _slots(nodes: Iterable[Mapping[str, float]], gpus_a_task: float) -> int:
 
 @contextmanager
 def _connected(address: str | None, workers: int | None) -> Iterator[None]:
-    """Ray in this process, connected to a cluster, or to one that runs meanwhile."""
+    """Ray in this process, connected to a cluster, or to one that runs meanwhile.
+
+    In the end Ray kills all processes of this one, whatever they are at.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Twenty tries, as Ray has it, take a quarter of an hour.
     os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")

@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from flow import engine_ray
-from flow.engines import Done, Failed, Progress, Tell
+from flow.engines import Done, Progress, Tell
 from flow.errors import InputError
 
 if importlib.util.find_spec("ray") is None:
@@ -79,7 +79,8 @@ def dies_at_first(path, tell):
     tell(1)
     if not path.exists():
         path.touch()
-        time.sleep(0.2)  # Ray sends what was told
+        while not path.with_name("told").exists():
+            time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGKILL)
     return "alive"
 
@@ -94,6 +95,17 @@ def device(path, tell):
     while len(list(path.parent.glob("* is there"))) < 4:
         time.sleep(0.01)
     return os.environ.get("CUDA_VISIBLE_DEVICES")
+
+def ends_after(path, tell):
+    path.write_text(str(os.getpid()))
+    other = path.with_name("long" if path.name == "short" else "short")
+    while not (other.exists() and other.read_text()):
+        time.sleep(0.01)
+    if path.name == "short":
+        return "at once"
+    while Path("/proc", other.read_text()).exists():
+        time.sleep(0.01)
+    return "after the process of the other"
 
 def frames(seed):
     return np.random.default_rng(seed).integers(0, 256, (30, 24, 32), dtype=np.uint8)
@@ -263,8 +275,12 @@ def test_a_task_whose_process_dies_is_begun_again(
     cluster: Any, functions: Any, tmp_path: Path
 ) -> None:
     task = tmp_path / "begun"
-    events = list(engine_ray.run(functions.dies_at_first, [task], address=cluster.address))
-    assert events == [Progress(task, 1), Progress(task, 1), Done(task, "alive")]
+    with closing(
+        engine_ray.run(functions.dies_at_first, [task], address=cluster.address)
+    ) as events:
+        assert next(events) == Progress(task, 1)
+        task.with_name("told").touch()
+        assert list(events) == [Progress(task, 1), Done(task, "alive")]
 
 
 def test_progress_arrives_while_the_task_runs(cluster: Any, functions: Any, tmp_path: Path) -> None:
@@ -279,6 +295,17 @@ def test_a_process_takes_one_task_after_another(cluster: Any, work: Work) -> Non
     events = list(engine_ray.run(work, ["who"] * 200, 2, address=cluster.address))
     assert len(events) == 200
     assert len({event.result for event in events if isinstance(event, Done)}) <= 2
+
+
+def test_a_process_for_which_nothing_is_left_ends(
+    cluster: Any, functions: Any, tmp_path: Path
+) -> None:
+    tasks = [tmp_path / "short", tmp_path / "long"]
+    events = list(engine_ray.run(functions.ends_after, tasks, address=cluster.address))
+    assert events == [
+        Done(tasks[0], "at once"),
+        Done(tasks[1], "after the process of the other"),
+    ]
 
 
 def test_a_process_goes_on_after_a_bad_input_but_not_after_an_unexpected_error(
@@ -322,7 +349,7 @@ def test_closing_ends_what_the_processes_are_at(cluster: Any, work: Work) -> Non
     with closing(engine_ray.run(work, ["asleep"] * 9, address=cluster.address)) as events:
         processes = [event.amount for event in itertools.islice(events, 4)]
         assert all(map(is_running, processes))
-    wait_for(lambda: not any(map(is_running, processes)), seconds=2)
+    wait_for(lambda: not any(map(is_running, processes)), seconds=5)
 
 
 @contextmanager
@@ -359,7 +386,7 @@ def test_ctrl_c_reaches_the_caller_only(work: Work, tmp_path: Path) -> None:
     assert out == ""
     assert err.startswith("Traceback")
     assert err.endswith("KeyboardInterrupt\n")
-    wait_for(lambda: not any(map(is_running, started)), seconds=2)
+    wait_for(lambda: not any(map(is_running, started)), seconds=5)
 
 
 def test_nothing_outlives_a_caller_that_runs_ray_itself(work: Work, tmp_path: Path) -> None:
@@ -460,7 +487,7 @@ def test_processes_that_do_not_start_at_first(
         return get(ref)
 
     monkeypatch.setattr(ray, "get", sometimes)
-    events = list(engine_ray.run(work, ["who"] * 5, 2, address=cluster.address))
+    events = list(engine_ray.run(work, ["who"] * 5, 1, address=cluster.address))
     assert [type(event) for event in events] == [Done] * 5
     fails = itertools.repeat(0)
     monkeypatch.setattr(engine_ray, "PATIENCE_SECONDS", 1)
