@@ -15,16 +15,25 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from flow import engine_ray
 from flow.engines import Done, Progress, Tell
 from flow.errors import InputError
+from flow.extract import extract
+from flow.manifest import read_manifest
+from flow.settings import Settings
+from flow.status import verify_store
+from flow.store import find_store_files
+from flow.tvl1 import TVL1Params
+from twostream.demo import write_video
 
 if importlib.util.find_spec("ray") is None:
     pytest.skip("needs Ray: pip install '.[ray]'", allow_module_level=True)
@@ -552,3 +561,42 @@ def test_nodes_come_and_die_and_nothing_is_lost_or_done_twice(
         assert int(processes[-1]) not in killed
         video = functions.frames(int(task.name))
         assert task.read_bytes() == b"".join(map(functions.solved, video, video[1:]))
+
+
+def test_an_extraction_outlives_a_node_that_dies(
+    cluster: Any, functions: Any, tmp_path: Path
+) -> None:
+    signal.alarm(180)  # Ray takes its time to notice
+    videos, here, there = (tmp_path / name for name in ("videos", "here", "there"))
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        still = rng.integers(0, 256, (80, 160, 3), dtype=np.uint8)
+        write_video(videos / f"{seed}.avi", np.stack([still[:, t : t + 96] for t in range(40)]))
+    settings = Settings(solver="cpu", params=TVL1Params(warps=4, epsilon=1e-6))
+    node = cluster.add_node(num_cpus=2, object_store_memory=MEMORY)
+    raylet = node.all_processes["raylet"][0].process
+
+    def kill_the_node() -> None:
+        wait_for(lambda: set(map(name_of, descendants(raylet.pid))) & {"ray::_Process.d"}, 40)
+        wait_for(lambda: find_store_files(there), 40)
+        for process in {raylet.pid, *descendants(raylet.pid)}:
+            os.kill(process, signal.SIGKILL)
+
+    with ThreadPoolExecutor(1) as pool:
+        killed = pool.submit(kill_the_node)
+        summary = extract(
+            videos, there, settings, progress=False, engine="ray", address=cluster.address
+        )
+        killed.result()
+    cluster.remove_node(node, allow_graceful=False)
+    # What the node had stored and not told yet is found there when it is begun again.
+    assert (summary.stored + summary.present, summary.failures) == (10, ())
+    plain = extract(videos, here, settings, 2, progress=False)
+    assert plain.stored == 10
+    files = find_store_files(here)
+    assert find_store_files(there).keys() == files.keys()
+    for video, path in find_store_files(there).items():
+        assert path.read_bytes() == files[video].read_bytes()
+    assert [row["video"] for row in read_manifest(there)] == [str(seed) for seed in range(10)]
+    assert verify_store(there, 1, progress=False, videos=videos) == []
+    assert list(there.rglob(".*")) == []
