@@ -9,16 +9,15 @@ same bytes.
 """
 
 import io
-import os
 import struct
 import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path, PurePath, PurePosixPath
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 import cv2
 import numpy as np
@@ -28,6 +27,7 @@ from PIL import Image
 from flow.errors import InputError
 from flow.files import atomic
 from flow.meta import Codec, Meta
+from flow.zipped import Members
 
 META = "meta.json"
 _GREY_AND_ALPHA = bytes([8, 4])  # bit depth and colour type of a PNG file, its bytes 24 and 25
@@ -137,9 +137,8 @@ class StoreWriter:
 class StoreFile:
     """Reads a store file: its ``meta``, and any of its frames and flow images.
 
-    A context manager. Opening reads the directory of the zip, about 0.7 ms for 100 members. It
-    pickles as its path, so that each process opens the file for itself; one that was inherited by
-    fork must not be read from, as the position in the file is shared.
+    A context manager. It pickles as its path, so that each process opens the file for itself; one
+    that was inherited by fork must not be read from, unless a ``StoreWriter`` wrote the file.
 
     Raises:
         InputError: No such file, no store file, a damaged one, or an index that it does not have.
@@ -147,12 +146,14 @@ class StoreFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._members: Members | None = None
+        self._opened: zipfile.ZipFile | None = None
         try:
-            self._zip = zipfile.ZipFile(path)
+            self._members = Members(path)
         except FileNotFoundError:
             raise InputError(f"{path} is not there; extract its video.") from None
-        except _ZIP_ERRORS as error:
-            raise InputError(f"{path} is no whole zip file ({error}); {_AGAIN}.") from None
+        except (OSError, ValueError):
+            self._zip()  # another writer's zip, a damaged one, or none: it reads it, or says what
         try:
             self.meta = Meta.from_json(self.read(META))
         except InputError as error:
@@ -169,7 +170,10 @@ class StoreFile:
         return type(self), (self.path,)
 
     def close(self) -> None:
-        self._zip.close()
+        for file in (self._members, self._opened):
+            if file:
+                file.close()
+        self._members = self._opened = None
 
     def frames(self, indices: ArrayLike) -> NDArray[np.uint8]:
         """The frames at ``indices``, each from 0 to T - 1: uint8 (len(indices), H, W, 3) RGB."""
@@ -196,8 +200,12 @@ class StoreFile:
 
     def read(self, name: str) -> bytes:
         """A member as it is stored; InputError where it is not there or damaged."""
+        with suppress(ValueError):
+            if self._members:
+                return self._members.read(name)
+        archive = self._zip()
         try:
-            return self._zip.read(name)
+            return archive.read(name)
         except KeyError:
             raise InputError(f"{self.path} has no member {name}; {_AGAIN}.") from None
         except _ZIP_ERRORS as error:
@@ -205,7 +213,7 @@ class StoreFile:
 
     def faults(self) -> Iterator[str]:
         """A sentence for every fault of the members, all of which are read and decoded."""
-        found = Counter(self._zip.namelist())
+        found = Counter(self._zip().namelist())
         if len(found) < self.meta.frames:
             yield f"{self.path} has {len(found)} members for {self.meta.frames} frames; {_AGAIN}."
             return
@@ -224,6 +232,17 @@ class StoreFile:
                 self._image(name, flag)
             except InputError as error:
                 yield str(error)
+
+    def _zip(self) -> zipfile.ZipFile:
+        """The file as Python's library reads it: any zip file, every fault of one, more slowly."""
+        if self._opened is None:
+            try:
+                self._opened = zipfile.ZipFile(self.path)
+            except FileNotFoundError:
+                raise InputError(f"{self.path} is not there; extract its video.") from None
+            except _ZIP_ERRORS as error:
+                raise InputError(f"{self.path} is no whole zip file ({error}); {_AGAIN}.") from None
+        return self._opened
 
     def _distinct(
         self, indices: ArrayLike, total: int, what: str
@@ -278,13 +297,8 @@ def read_meta(path: Path) -> Meta:
     Raises:
         InputError: As ``StoreFile``.
     """
-    try:
-        with path.open("rb") as file:
-            return Meta.from_json(_last_member(file, META))
-    except (InputError, OSError, ValueError):
-        # Another writer's zip, a damaged one, or none: the slow way reads it, or says what it is.
-        with StoreFile(path) as store:
-            return store.meta
+    with StoreFile(path) as store:
+        return store.meta
 
 
 def video_id(video: PurePath) -> str:
@@ -323,22 +337,4 @@ def _flow_names(index: int, codec: Codec) -> tuple[str, ...]:
 
 def _jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
     content: bytes = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
-    return content
-
-
-def _last_member(file: BinaryIO, name: str) -> bytes:
-    """The last member of a zip file as ``StoreWriter`` writes it; ValueError where it is not so.
-
-    The file ends with the entry of that member in the directory (46 bytes and the name) and the end
-    record (22 bytes); its content follows a header (30 bytes and the name). APPNOTE.TXT, 4.3.
-    """
-    file.seek(-(46 + len(name) + 22), os.SEEK_END)
-    entry, entry_name, end = file.read(46), file.read(len(name)), file.read(22)
-    mark, crc, stored, length, start = struct.unpack("<4s12x3I14xI", entry)
-    file.seek(start)
-    header, header_name, content = file.read(30), file.read(len(name)), file.read(length)
-    marks = (mark, header[:4], end[:4], entry_name, header_name)
-    expected = (b"PK\x01\x02", b"PK\x03\x04", b"PK\x05\x06", name.encode(), name.encode())
-    if marks != expected or stored != length or zlib.crc32(content) != crc:
-        raise ValueError(f"{name} is not the last member")
     return content
