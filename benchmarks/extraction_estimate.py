@@ -102,7 +102,7 @@ def throughput(rates: dict[str, float], machine: Machine, gpu_pairs: float) -> t
 
 def hours(seconds: float) -> str:
     if seconds < 3600:
-        return f"{seconds / 60:.0f} min"
+        return f"{seconds / 60:.0f} min" if seconds > 600 else f"{seconds / 60:.1f} min"
     return f"{seconds / 3600:.1f} h" if seconds < 360_000 else f"{seconds / 86_400:.0f} days"
 
 

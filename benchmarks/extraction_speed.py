@@ -1,13 +1,11 @@
-"""Speed of the extraction stage beside the solver alone, its memory and size, and of reading.
+"""Speed of the extraction stage beside the solver alone, and its memory and size.
 
     python benchmarks/extraction_speed.py VIDEOS [--out results.json]
 
 VIDEOS is a folder of videos, searched at every depth. They are shared out to groups; each group is
 extracted into a store, from files to files, and its flow is computed from frames that lie in memory
 already, in turn, by the same processors: what decoding, compressing, writing and starting cost is
-the difference. Then clips of 16 frames with their flow are read at random places by one process:
-from the store, from a folder of JPEG files (``python -m flow export --layout tsn``), and, the
-frames alone, from the videos. All files are in the memory of the operating system by then.
+the difference.
 """
 
 import argparse
@@ -18,31 +16,23 @@ import tempfile
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 from tvl1_speed import machine, spread
 
 from flow.algorithms import video_flow
 from flow.extract import extract
-from flow.layouts import export_store
 from flow.processors import usable_processors
 from flow.settings import Settings
-from flow.sources import find_videos, open_video, source_id
-from flow.store import StoreFile, find_store_files, read_meta
-from flow.video import grey, use_one_thread
+from flow.sources import find_videos, open_video
+from flow.store import find_store_files, read_meta
+from flow.video import grey
 
-LENGTH = 16
-ROUNDS, CLIPS_A_ROUND = 12, 20
 WINDOW = 16  # pairs, as in the stage
-
-Read = Callable[[str, int], object]
 
 
 def main() -> None:
@@ -62,7 +52,6 @@ def main() -> None:
             "configuration": {"solver": "cpu", "workers": usable_processors()},
             "extraction": measure_extraction(groups, arguments.videos, videos, store),
             "size": measure_size(store),
-            "reading": measure_reading(videos, store, Path(folder) / "images"),
         }
     if arguments.out:
         arguments.out.write_text(json.dumps(results, indent=2) + "\n")
@@ -181,69 +170,6 @@ def measure_size(store: Path) -> dict[str, float]:
         f"{sizes['bytes_a_frame_with_all']:,.0f} a frame in all"
     )
     return sizes
-
-
-def measure_reading(videos: Path, store: Path, images: Path) -> dict[str, Any]:
-    """Clips a second from each source, round by round."""
-    use_one_thread()
-    export_store(store, images, "tsn", progress=False)
-    files = find_store_files(store)
-    sources = {source_id(path, videos): path for path in find_videos(videos)}
-    lengths = {}
-    for video, path in files.items():
-        with StoreFile(path) as file:
-            lengths[video] = file.meta.flows
-    chosen = [video for video, flows in lengths.items() if flows >= LENGTH]
-
-    def from_store(video: str, start: int) -> object:
-        wanted = range(start, start + LENGTH)
-        with StoreFile(files[video]) as file:
-            return file.frames(wanted), file.flow_images(wanted)
-
-    def from_images(video: str, start: int) -> object:
-        numbers = range(start + 1, start + LENGTH + 1)
-        folder = images / video
-        frames = [image(folder / f"img_{k:05d}.jpg", cv2.IMREAD_COLOR_RGB) for k in numbers]
-        flows = [
-            image(folder / f"flow_{axis}_{k:05d}.jpg", cv2.IMREAD_GRAYSCALE)
-            for k in numbers
-            for axis in "xy"
-        ]
-        return np.stack(frames), np.stack(flows)
-
-    def frames_from_store(video: str, start: int) -> object:
-        with StoreFile(files[video]) as file:
-            return file.frames(range(start, start + LENGTH))
-
-    def frames_from_video(video: str, start: int) -> object:
-        return np.stack(list(islice(open_video(sources[video]), start, start + LENGTH)))
-
-    ways: dict[str, Read] = {
-        "both streams, store": from_store,
-        "both streams, folder of JPEG files": from_images,
-        "frames alone, store": frames_from_store,
-        "frames alone, video": frames_from_video,
-    }
-    rng = np.random.default_rng(0)
-    rates: dict[str, list[float]] = {way: [] for way in ways}
-    for turn in range(ROUNDS + 1):
-        clips = [(video, int(rng.integers(lengths[video] - LENGTH + 1))) for video in chosen]
-        clips = [clips[k] for k in rng.permutation(len(clips))[:CLIPS_A_ROUND]]
-        for way, read in ways.items():
-            started = time.perf_counter()
-            for video, start in clips:
-                read(video, start)
-            if turn:  # the first round warms up
-                rates[way].append(len(clips) / (time.perf_counter() - started))
-    for way, values in rates.items():
-        print(f"  {way:<36} {spread(np.array(values))} clips/s")
-    return {"frames_a_clip": LENGTH, "clips_a_second": rates}
-
-
-def image(path: Path, flag: int) -> NDArray[np.uint8]:
-    picture = cv2.imread(str(path), flag)
-    assert picture is not None
-    return np.asarray(picture, np.uint8)
 
 
 if __name__ == "__main__":
