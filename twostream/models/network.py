@@ -4,6 +4,7 @@ Convention: a clip is float (N, C, T, H, W) with C = 3 (RGB) or 2 (flow, x then 
 """
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
@@ -85,7 +86,7 @@ class Form:
             ) from problem
 
 
-class P3D(nn.Module):
+class P3D(nn.Module, ABC):
     """A pseudo-3D network: (N, in_channels, T, H, W) -> logits (N, num_classes).
 
     A subclass sets ``conv1``, ``dropout`` and ``fc``, and gives ``body``.
@@ -129,9 +130,9 @@ class P3D(nn.Module):
         x = POOLS[self.stem](F.relu(self.conv1(x)))
         return space_and_time_mean(self.body(x))
 
+    @abstractmethod
     def body(self, x: Tensor) -> Tensor:
         """From pool1 to what is averaged, (N, C, T, H, W) both."""
-        raise NotImplementedError
 
     def freeze_batchnorm(self, except_first: bool = True) -> None:
         """Fix the statistics, scale and shift of every BatchNorm, for good.
