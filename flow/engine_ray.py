@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Generic
 
-from flow.engines import Done, Failed, Progress, Result, Task, Tell
+from flow.engines import Done, Failed, Progress, Result, Task, Tell, unexpected
 from flow.errors import InputError
 from flow.processors import usable_processors
 
@@ -114,7 +114,7 @@ class _Process(Generic[Task, Result]):
         except InputError as error:
             return Failed(task, str(error))
         except Exception as error:
-            return _Broken(_unexpected(error))
+            return _Broken(unexpected(error))
 
 
 @dataclass(frozen=True)
@@ -263,7 +263,7 @@ class _Crew(Generic[Task, Result]):
         try:
             return self._ray.get(next(events))
         except self._ray.exceptions.RayTaskError as error:
-            return _Broken(_unexpected(error.cause))
+            return _Broken(unexpected(error.cause))
         except self._ray.exceptions.RayError:
             return None
 
@@ -358,10 +358,6 @@ def _check_answers(address: str) -> None:
         raise InputError(
             f"No Ray cluster answers at {address} ({error}); start it, or give another address."
         ) from error
-
-
-def _unexpected(error: BaseException) -> str:
-    return f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _last_line(error: BaseException) -> str:

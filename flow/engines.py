@@ -121,4 +121,9 @@ def _outcome(
         return Failed(task, str(error))
     except Exception as error:
         # Anything can be wrong with a video: the others go on.
-        return Failed(task, f"unexpected {type(error).__name__}: {' '.join(str(error).split())}")
+        return Failed(task, unexpected(error))
+
+
+def unexpected(error: BaseException) -> str:
+    """The reason of a task that failed in a way that nobody thought of, on one line."""
+    return f"unexpected {type(error).__name__}: {' '.join(str(error).split())}"

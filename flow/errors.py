@@ -1,5 +1,7 @@
 """What is wrong with an input, in one sentence that a user can act on."""
 
+from pathlib import Path
+
 
 class InputError(Exception):
     """An input that the user can mend: the message names it, the reason and what to do.
@@ -11,3 +13,8 @@ class InputError(Exception):
 
 class PassingError(InputError):
     """What is wrong with the machine rather than with the input: another try may go well."""
+
+
+def unreadable(path: Path, error: OSError) -> InputError:
+    """What to raise where the operating system refuses to read a file."""
+    return InputError(f"{path} cannot be read: {error.strerror}; mend its permissions or its disk.")

@@ -5,7 +5,6 @@ row for each video that lies in the store or that failed now, sorted by its id, 
 ``failures.csv``, a row for each video that failed now, with the reason.
 """
 
-import tempfile
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, closing
@@ -16,7 +15,7 @@ from typing import Literal
 
 from flow import engines
 from flow.errors import InputError
-from flow.files import remove_leftovers
+from flow.files import make_writable, remove_leftovers
 from flow.gpu import AT_A_TIME, GpuProcess
 from flow.processors import usable_processors
 from flow.progress import progress_bar
@@ -121,7 +120,7 @@ def extract(
         videos, store = videos.absolute(), store.absolute()
     found = take_shard(find_videos(videos), shard)
     settings = (settings or Settings()).resolved(try_it=engine == "local")
-    _make_writable(store)
+    make_writable(store)
     record = Record(store, shared=shard != "1/1")
     record.refuse_other(settings)
     remove_leftovers(store)
@@ -270,14 +269,3 @@ class _Progress:
             self._bytes_done += event.task.bytes
             flows_left = self._bar.n * self._bytes_left / max(1, self._bytes_done)
             self._bar.total = self._bar.n + round(flows_left)
-
-
-def _make_writable(store: Path) -> None:
-    try:
-        store.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=store) as file:
-            file.write(b"written")
-    except OSError as error:
-        raise InputError(
-            f"{store} cannot be written ({error.strerror}); make it writable or give another store."
-        ) from error

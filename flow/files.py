@@ -5,9 +5,12 @@ import errno
 import fcntl
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+from flow.errors import InputError
 
 
 @contextlib.contextmanager
@@ -40,6 +43,18 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path`` as ``atomic`` does."""
     with atomic(path) as file:
         file.write(content)
+
+
+def make_writable(folder: Path) -> None:
+    """Make a folder where it is not there; InputError where nothing can be written in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"written")
+    except OSError as error:
+        raise InputError(
+            f"{folder} cannot be written ({error.strerror}); make it writable or give another."
+        ) from error
 
 
 def remove_leftovers(folder: Path) -> None:

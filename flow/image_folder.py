@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flow.errors import InputError
+from flow.errors import InputError, unreadable
 
 # OpenCV prints past Python to stderr; whoever wants to see it sets this beforehand.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
@@ -172,9 +172,7 @@ def _decode(path: Path) -> NDArray[np.uint8] | None:
     try:
         content = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
-        raise InputError(
-            f"{path} cannot be read: {error.strerror}; mend its permissions or its disk."
-        ) from error
+        raise unreadable(path, error) from error
     try:
         image = cv2.imdecode(content, cv2.IMREAD_COLOR_RGB)
     except (cv2.error, MemoryError):  # an empty file, or a header that states too many pixels

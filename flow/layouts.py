@@ -23,17 +23,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol, TypeVar, get_args
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from flow import engines
 from flow.encoding import Scheme, clipped_fraction, decode, encode
 from flow.errors import InputError
-from flow.files import remove_leftovers, write_atomically
+from flow.files import make_writable, remove_leftovers, write_atomically
 from flow.processors import usable_processors
 from flow.progress import progress_bar
-from flow.store import StoreFile, find_store_files, store_path
+from flow.store import StoreFile, encode_flow, find_store_files, store_path
 from flow.video import use_one_thread
 
 Layout = Literal["tsn", "mmaction2", "uv", "mars"]
@@ -254,15 +252,6 @@ def names_of(layout: Layout) -> tuple[Names, ...]:
     return LAYOUTS[layout]
 
 
-def make_writable(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"{folder} cannot be made ({error.strerror}); give another folder."
-        ) from error
-
-
 def inside(root: Path, video: str) -> Path:
     """The folder of a video under ``root``; InputError where its id or a link leads elsewhere."""
     store_path(root, video)
@@ -361,7 +350,8 @@ class _Exporter:
         flow = decode(self._stored.flow_images([index])[0], old.bound, old.encoding)
         self._clipped += clipped_fraction(flow, new.bound)
         image = encode(flow, new.bound, new.encoding)
-        return _jpeg(image[..., 0], new.quality), _jpeg(image[..., 1], new.quality)
+        x, y = encode_flow(image, "jpeg", new.quality)
+        return x, y
 
     def _read(self, member: str) -> bytes:
         try:
@@ -393,9 +383,3 @@ def _complete(path: Path, content: bytes) -> bool:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, content)
     return True
-
-
-def _jpeg(image: NDArray[np.uint8], quality: int) -> bytes:
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
-    content: bytes = cv2.imencode(".jpg", np.ascontiguousarray(image), options)[1].tobytes()
-    return content

@@ -5,7 +5,6 @@ and y belong together, all sizes are the same, and T frames have T - 1 flows.
 """
 
 import hashlib
-import os
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,7 @@ from numpy.typing import NDArray
 from flow import engines
 from flow.encoding import Scheme, encode
 from flow.errors import InputError
-from flow.files import remove_leftovers
+from flow.files import make_writable, remove_leftovers
 from flow.layouts import (
     NOTE,
     STORED,
@@ -33,11 +32,10 @@ from flow.layouts import (
     Place,
     Summary,
     inside,
-    make_writable,
-    names_of,
     run,
     summary,
 )
+from flow.layouts_find import find_layout
 from flow.manifest import failed_row, read_manifest, stored_row, write_tables
 from flow.meta import IMPORTED, SETTINGS, Meta
 from flow.store import META, StoreWriter, find_store_files, read_meta, store_path
@@ -101,7 +99,7 @@ def import_folder(
     blank = np.zeros(1, np.float32)
     encode(blank, 1.0 if bound is None else bound, encoding or "symmetric")  # raises what is wrong
     try:
-        videos, rgb = _find(folder, layout)
+        videos, rgb = find_layout(folder, layout)
     except OSError as error:
         raise InputError(
             f"{error.filename} cannot be read ({error.strerror}); make it readable."
@@ -197,57 +195,6 @@ def refuse_truncated(folder: Path, videos: Sequence[tuple[str, Names]]) -> None:
             "encoding of the store means; extract the flow again from the videos, or trust the "
             "zero of a tool that is known to round."
         )
-
-
-def _find(folder: Path, layout: Layout) -> tuple[dict[str, Names], bool]:
-    """The videos in a folder by their ids, sorted, each with its names; whether any has frames."""
-    if not folder.is_dir():
-        raise InputError(f"{folder} is no folder; give the folder of the videos' images.")
-    spellings = names_of(layout)
-    flows: dict[str, Names] = {}
-    frames: dict[str, Names] = {}
-    kinds = [
-        (place, names, where)
-        for names in reversed(spellings)  # what export writes comes last, and counts
-        for place, where in ((names.frame, frames), (names.x, flows), (names.y, flows))
-    ]
-    for root in dict.fromkeys(place.root for place, _, _ in kinds):
-        for video, files in _walk(folder / root):
-            for place, names, where in kinds:
-                if place.root == root and any(place.number(file) is not None for file in files):
-                    where[video] = names
-    found = frames | flows
-    if "" in found:
-        raise InputError(f"{folder} has images outside of a video's folder; give the folder above.")
-    if not found:
-        example = spellings[0].x
-        raise InputError(
-            f"{folder} has no videos in the layout {layout}; give a folder with files as "
-            f"{PurePosixPath(example.root, '<video>', example.file(1))}."
-        )
-    return dict(sorted(found.items())), bool(frames)
-
-
-def _walk(
-    root: Path, inside: str = "", above: frozenset[tuple[int, int]] = frozenset()
-) -> Iterator[tuple[str, list[str]]]:
-    """Each folder at every depth, by its path under the root, and its files; not the hidden."""
-    if not root.is_dir():
-        return
-    status = root.stat()
-    identity = status.st_dev, status.st_ino
-    if identity in above:  # a link back to a folder on the way here
-        return
-    files = []
-    for entry in os.scandir(root):
-        if entry.name.startswith("."):
-            continue
-        if entry.is_dir():
-            path = f"{inside}/{entry.name}" if inside else entry.name
-            yield from _walk(root / entry.name, path, above | {identity})
-        else:
-            files.append(entry.name)
-    yield inside, files
 
 
 def _law(

@@ -5,7 +5,7 @@ import os
 import warnings
 from pathlib import Path
 
-from flow.errors import InputError
+from flow.errors import InputError, unreadable
 from flow.image_folder import IMAGE_SUFFIXES, ImageFolder, is_image, list_images
 from flow.store import video_id
 from flow.video import SUFFIXES, Video, check_file
@@ -127,7 +127,7 @@ def origin(path: Path) -> tuple[str, int, str]:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             return path.name, file.tell(), digest
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def _folder_origin(folder: Path) -> tuple[str, int, str]:
@@ -136,16 +136,12 @@ def _folder_origin(folder: Path) -> tuple[str, int, str]:
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise _unreadable(path, error) from error
+            raise unreadable(path, error) from error
         for part in (path.name.encode(), content):
             digest.update(len(part).to_bytes(8))
             digest.update(part)
         size += len(content)
     return _name(folder), size, digest.hexdigest()
-
-
-def _unreadable(path: Path, error: OSError) -> InputError:
-    return InputError(f"{path} cannot be read: {error.strerror}; mend its permissions or its disk.")
 
 
 def _is_folder(path: Path) -> bool:

@@ -34,7 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flow.containers import Flaw, find_flaw
-from flow.errors import InputError
+from flow.errors import InputError, unreadable
 
 # OpenCV prints past Python to stderr; whoever wants to see it sets this beforehand.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
@@ -175,7 +175,7 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         with path.open("rb", buffering=0) as file, _container(path, file) as container:
             yield container, _video_stream(path, container)
     except OSError as error:
-        raise InputError(_unreadable(path, error)) from error
+        raise unreadable(path, error) from error
 
 
 def _container(path: Path, file: BinaryIO) -> InputContainer:
@@ -387,13 +387,9 @@ def _find_flaw(path: Path, keep_readable: bool) -> Flaw | None:
         with path.open("rb") as file:
             flaw = find_flaw(file, size)
     except OSError as error:
-        raise InputError(_unreadable(path, error)) from error
+        raise unreadable(path, error) from error
     if size == 0:
         raise InputError(f"{path} is empty; copy it again from its source.")
     if flaw and not keep_readable:
         raise InputError(f"{path} {flaw.reason}; {_AGAIN}.")
     return flaw
-
-
-def _unreadable(path: Path, error: OSError) -> str:
-    return f"{path} cannot be read: {error.strerror}; mend its permissions or its disk."
