@@ -32,6 +32,7 @@ from flow.sources import find_videos, open_video
 from flow.store import find_store_files, read_meta
 from flow.video import grey
 
+SETTINGS = Settings(solver="cpu")
 WINDOW = 16  # pairs, as in the stage
 
 
@@ -49,7 +50,12 @@ def main() -> None:
         videos, store = Path(folder) / "videos", Path(folder) / "store"
         results = {
             "machine": machine(),
-            "configuration": {"solver": "cpu", "workers": usable_processors()},
+            "configuration": {
+                **SETTINGS.recorded(),
+                "workers": usable_processors(),
+                "groups": arguments.groups,
+                "videos_a_group": arguments.videos_a_group,
+            },
             "extraction": measure_extraction(groups, arguments.videos, videos, store),
             "size": measure_size(store),
         }
@@ -79,9 +85,7 @@ def measure_extraction(
                         video_flow(clip[begin : begin + WINDOW + 1], solver="cpu")
             else:
                 with peak_memory() as memory:
-                    summary = extract(
-                        part, store / f"{turn}", Settings(solver="cpu"), progress=False
-                    )
+                    summary = extract(part, store / f"{turn}", SETTINGS, progress=False)
             seconds[name] = time.perf_counter() - started
         assert summary.flows == flows
         rows.append(

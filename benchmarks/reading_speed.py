@@ -42,7 +42,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         reading = measure_reading(arguments.videos, arguments.store, Path(folder))
     if arguments.out:
-        results = {"machine": machine(), "reading": reading}
+        results = {"machine": machine(), **reading}
         arguments.out.write_text(json.dumps(results, indent=2) + "\n")
 
 
@@ -100,7 +100,13 @@ def measure_reading(videos: Path, store: Path, images: Path) -> dict[str, Any]:
                 rates[way].append(len(clips) / (time.perf_counter() - started))
     for way, values in rates.items():
         print(f"  {way:<36} {spread(np.array(values))} clips/s")
-    return {"videos": len(chosen), "frames_a_clip": LENGTH, "clips_a_second": rates}
+    configuration = {
+        "videos": chosen,
+        "frames_a_clip": LENGTH,
+        "rounds": ROUNDS,
+        "clips_a_round": CLIPS_A_ROUND,
+    }
+    return {"configuration": configuration, "clips_a_second": rates}
 
 
 def image(path: Path, flag: int) -> NDArray[np.uint8]:
