@@ -1,0 +1,1 @@
+"""The commands of python -m twostream, one a file."""
