@@ -5,8 +5,10 @@ ICCV 2017 (doi:10.1109/ICCV.2017.590), section 3.1.
 """
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,11 +16,100 @@ from torch.nn import functional as F
 
 GAUSSIAN_DEVIATION = 0.001  # of temporal kernels, named by the paper's author
 
-Map = Callable[[Tensor], Tensor]
+Act = Callable[[Tensor], Tensor]
+Start = Callable[[Tensor], Tensor]
+Unit = Any  # a ConvBN, or what stands for one
 
 
-class SpatialConv(nn.Conv3d):
-    """1 x k x k convolution S, weight (O, I, 1, k, k), run as a 2D one on every frame.
+def relu(x: Tensor) -> Tensor:
+    """f, in place: for what has just been computed."""
+    return F.relu(x, inplace=True)
+
+
+def still(x: Tensor) -> Tensor:
+    """No activation."""
+    return x
+
+
+def conv2d(
+    x: Tensor,
+    kernel: Tensor,
+    bias: Tensor | None,
+    stride: tuple[int, ...],
+    padding: tuple[int, ...],
+    groups: int,
+    act: Act,
+    plus: Tensor | None,
+) -> Tensor:
+    """act(conv x + plus), (N, I, H, W) -> (N, O, H', W')."""
+    y = F.conv2d(x, kernel, bias, stride, padding, groups=groups)
+    if plus is not None:
+        y += plus
+    return act(y)
+
+
+class FlatConv(nn.Conv3d, ABC):
+    """A convolution in space or in time alone, run as a 2D one: (N, I, T, H, W) -> (N, O, ...).
+
+    Conv3d is slower on every device, and gives wrong weight gradients for kernels of 3 x 1 x 1,
+    T = 2 and bfloat16 on some CPUs. In the layout channels_last_3d the foldings are views.
+
+    Attributes:
+        conv2d: What computes; an inference form may have its own.
+    """
+
+    conv2d = staticmethod(conv2d)
+
+    def forward(self, x: Tensor, act: Act = still, plus: Tensor | None = None) -> Tensor:
+        """act(conv x + plus)."""
+        return self.run(x, self.weight, self.bias, act, plus)
+
+    def run(
+        self,
+        x: Tensor,
+        kernel: Tensor,
+        bias: Tensor | None,
+        act: Act = still,
+        plus: Tensor | None = None,
+    ) -> Tensor:
+        """The same with another kernel, of the shape of ``weight``, and bias (O,)."""
+        if plus is not None:
+            plus = self.folded_2d(plus)
+        y = self.conv2d(
+            self.folded_2d(x),
+            self.kernel_2d(kernel),
+            bias,
+            self.strides_2d(),
+            self.paddings_2d(),
+            self.groups,
+            act,
+            plus,
+        )
+        return self.unfolded(y, x)
+
+    @abstractmethod
+    def folded_2d(self, x: Tensor) -> Tensor:
+        """(N, C, T, H, W) -> what the 2D convolution takes."""
+
+    @abstractmethod
+    def unfolded(self, y: Tensor, x: Tensor) -> Tensor:
+        """What the 2D convolution gives for ``x`` -> (N, C, T, H', W')."""
+
+    @abstractmethod
+    def kernel_2d(self, kernel: Tensor) -> Tensor:
+        """A kernel of three dimensions as one of two."""
+
+    @abstractmethod
+    def strides_2d(self) -> tuple[int, ...]:
+        """Of the 2D convolution."""
+
+    @abstractmethod
+    def paddings_2d(self) -> tuple[int, ...]:
+        """Of the 2D convolution."""
+
+
+class SpatialConv(FlatConv):
+    """1 x k x k convolution S, weight (O, I, 1, k, k): every frame by itself.
 
     Starts as in He et al. 2015 (doi:10.1109/ICCV.2015.123), equation 14: by the fan-out, which
     keeps the scale of the gradients; BatchNorm sees to that of the activations.
@@ -36,20 +127,24 @@ class SpatialConv(nn.Conv3d):
         fan_out = self.out_channels // self.groups * self.kernel_size[1] * self.kernel_size[2]
         nn.init.normal_(self.weight, std=math.sqrt(2 / fan_out))
 
-    def forward(self, x: Tensor) -> Tensor:
-        frames = x.transpose(1, 2).flatten(0, 1)
-        kernel = self.weight.squeeze(2)
-        y = F.conv2d(
-            frames, kernel, stride=self.stride[1:], padding=self.padding[1:], groups=self.groups
-        )
+    def folded_2d(self, x: Tensor) -> Tensor:
+        return x.transpose(1, 2).flatten(0, 1)
+
+    def unfolded(self, y: Tensor, x: Tensor) -> Tensor:
         return y.reshape(x.shape[0], x.shape[2], *y.shape[1:]).transpose(1, 2)
 
+    def kernel_2d(self, kernel: Tensor) -> Tensor:
+        return kernel.squeeze(2)
 
-class TemporalConv(nn.Conv3d):
-    """3 x 1 x 1 convolution T, weight (O, I, 3, 1, 1), run as a 2D one over (T, H * W).
+    def strides_2d(self) -> tuple[int, ...]:
+        return self.stride[1:]
 
-    Conv3d itself gives wrong weight gradients for T = 2 under bfloat16 on some CPUs.
-    """
+    def paddings_2d(self) -> tuple[int, ...]:
+        return self.kernel_size[1] // 2, self.kernel_size[2] // 2
+
+
+class TemporalConv(FlatConv):
+    """3 x 1 x 1 convolution T, weight (O, I, 3, 1, 1): every pixel by itself."""
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         strides = (1, stride, stride)
@@ -60,11 +155,33 @@ class TemporalConv(nn.Conv3d):
     def reset_parameters(self) -> None:
         nn.init.normal_(self.weight, std=GAUSSIAN_DEVIATION)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def run(
+        self,
+        x: Tensor,
+        kernel: Tensor,
+        bias: Tensor | None,
+        act: Act = still,
+        plus: Tensor | None = None,
+    ) -> Tensor:
         if self.stride != (1, 1, 1):
             x = x[..., :: self.stride[1], :: self.stride[2]]
-        y = F.conv2d(x.flatten(3), self.weight.squeeze(4), padding=(1, 0))
-        return y.reshape(x.shape[0], -1, *x.shape[2:])
+            x = x.contiguous(memory_format=torch.channels_last_3d)
+        return super().run(x, kernel, bias, act, plus)
+
+    def folded_2d(self, x: Tensor) -> Tensor:
+        return x.flatten(3)
+
+    def unfolded(self, y: Tensor, x: Tensor) -> Tensor:
+        return y.reshape(*y.shape[:3], *x.shape[3:])
+
+    def kernel_2d(self, kernel: Tensor) -> Tensor:
+        return kernel.squeeze(4)
+
+    def strides_2d(self) -> tuple[int, ...]:
+        return 1, 1
+
+    def paddings_2d(self) -> tuple[int, ...]:
+        return 1, 0
 
 
 class BatchNorm(nn.BatchNorm3d):
@@ -87,42 +204,67 @@ class BatchNorm(nn.BatchNorm3d):
 
 
 class ConvBN(nn.Module):
-    """A convolution without bias, then its BatchNorm."""
+    """A convolution without bias, then its BatchNorm.
+
+    Where the BatchNorm is frozen, its scale goes into the kernel and its shift into a bias, so
+    that nothing but the result is kept for the gradients.
+    """
 
     def __init__(self, conv: SpatialConv | TemporalConv) -> None:
         super().__init__()
         self.conv = conv
         self.bn = BatchNorm(conv.out_channels)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, act: Act = still, plus: Tensor | None = None) -> Tensor:
+        """act(BN(conv x) + plus)."""
+        if self.bn.frozen:
+            return self.conv.run(x, *self.folded(), act, plus)
         y: Tensor = self.bn(self.conv(x))
-        return y
+        return act(y if plus is None else y + plus)
+
+    def around(self, x: Tensor, act: Act) -> Tensor:
+        """act(0.5 x + 0.5 BN(conv x)), for a convolution that keeps the shape."""
+        if self.bn.frozen:
+            return self.conv.run(x, *self.folded_around(), act)
+        return act(0.5 * x + 0.5 * self(x))
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Kernel and bias (O,) of the one convolution that gives BN(conv x)."""
+        mean, variance = self.bn.running_mean, self.bn.running_var
+        assert mean is not None
+        assert variance is not None
+        scale = self.bn.weight / torch.sqrt(variance + self.bn.eps)
+        kernel = self.conv.weight * scale.reshape(-1, 1, 1, 1, 1)
+        return kernel, self.bn.bias - scale * mean
+
+    def folded_around(self) -> tuple[Tensor, Tensor]:
+        """Kernel and bias of the one that gives 0.5 x + 0.5 BN(conv x)."""
+        kernel, bias = self.folded()
+        return 0.5 * (kernel + nn.init.dirac_(torch.empty_like(kernel))), 0.5 * bias
 
 
-def still(x: Tensor) -> Tensor:
-    """No activation."""
-    return x
-
-
-def alone(S: Map, _: Map, u: Tensor, act: Map) -> Tensor:
+def alone(S: Unit, _: Unit, u: Tensor, act: Act) -> Tensor:
     """2D: y = f(S u)."""
-    return act(S(u))
+    y: Tensor = S(u, act)
+    return y
 
 
-def after(S: Map, T: Map, u: Tensor, act: Map) -> Tensor:
+def after(S: Unit, T: Unit, u: Tensor, act: Act) -> Tensor:
     """P3D-A, T after S: s = f(S u), y = f(T s)."""
-    return act(T(act(S(u))))
+    y: Tensor = T(S(u, act), act)
+    return y
 
 
-def beside(S: Map, T: Map, u: Tensor, act: Map) -> Tensor:
-    """P3D-B, T beside S: s = f(S u), y = f(s + T u)."""
-    return act(act(S(u)) + T(u))
+def beside(S: Unit, T: Unit, u: Tensor, act: Act) -> Tensor:
+    """P3D-B, T beside S: s = f(S u), y = f(T u + s)."""
+    y: Tensor = T(u, act, plus=S(u, act))
+    return y
 
 
-def around(S: Map, T: Map, u: Tensor, act: Map) -> Tensor:
+def around(S: Unit, T: Unit, u: Tensor, act: Act) -> Tensor:
     """P3D-C, T after S and around it: s = f(S u), y = f(0.5 s + 0.5 T s)."""
-    s = act(S(u))
-    return act(0.5 * s + 0.5 * T(s))
+    y: Tensor = T.around(S(u, act), act)
+    return y
 
 
 @dataclass(frozen=True)
@@ -137,9 +279,9 @@ class Kind:
     """
 
     letter: str
-    join: Callable[[Map, Map, Tensor, Map], Tensor]
+    join: Callable[[Unit, Unit, Tensor, Act], Tensor]
     from_u: bool
-    start_inert: Map
+    start_inert: Start
 
 
 FLAT = Kind("", alone, from_u=False, start_inert=still)

@@ -11,11 +11,11 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from flow.errors import InputError
 from twostream.models.input import P3D_FLOW, P3D_RGB, InputConvention
 from twostream.models.layers import (
+    FLAT,
     KINDS,
     BatchNorm,
     Block,
@@ -23,6 +23,7 @@ from twostream.models.layers import (
     Kind,
     SpatialConv,
     caffe_pool1,
+    relu,
     space_and_time_mean,
     torchvision_pool1,
 )
@@ -127,7 +128,7 @@ class P3D(nn.Module, ABC):
         self._check(clip)
         # In this layout the convolutions' foldings into 2D are views, not copies.
         x = clip.contiguous(memory_format=torch.channels_last_3d)
-        x = POOLS[self.stem](F.relu(self.conv1(x)))
+        x = POOLS[self.stem](self.conv1(x, relu))
         return space_and_time_mean(self.body(x))
 
     @abstractmethod
@@ -148,7 +149,7 @@ class P3D(nn.Module, ABC):
     def pseudo3d_blocks(self) -> list[Block]:
         """The blocks with temporal convolutions, in order."""
         blocks = [module for module in self.modules() if isinstance(module, Block)]
-        return [block for block in blocks if block.temporals()]
+        return [block for block in blocks if block.kind != FLAT]
 
     def kinds(self) -> str:
         """The kinds of the pseudo-3D blocks, in order: ``"ABCABCABCABCA"``."""

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle, repeat
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from twostream.models.layers import (
     FLAT,
@@ -21,6 +20,7 @@ from twostream.models.layers import (
     Kind,
     SpatialConv,
     halve_time,
+    relu,
     temporal_for,
 )
 from twostream.models.network import P3D, Stem, kinds_of, last_layer, stem_conv
@@ -31,7 +31,7 @@ EXPANSION = 4  # output channels of a bottleneck over its width
 class Bottleneck(Block):
     """1 x 1, S and T, 1 x 1, and a shortcut around them: (N, C, T, H, W) -> (N, 4 width, T, ...).
 
-    u = ReLU(reduce x); y = S and T of u, as the kind says; ReLU(gate(restore y) + shortcut x);
+    u = ReLU(reduce x); y = S and T of u, as the kind says; ReLU(restore y + shortcut x);
     every convolution with its BatchNorm. T keeps all channels together where S is in groups, as in
     the author's later code (github.com/ZhaofanQiu/Optimization-Planning-for-3D-ConvNets).
 
@@ -42,7 +42,6 @@ class Bottleneck(Block):
         kind: How T stands to S; FLAT for a 2D block, on every frame.
         groups: Of S.
         inner: Channels of u over ``width``.
-        gate: Makes what the residual passes before the sum, given its channels.
     """
 
     def __init__(
@@ -54,7 +53,6 @@ class Bottleneck(Block):
         *,
         groups: int = 1,
         inner: int = 1,
-        gate: Callable[[int], nn.Module] = nn.Identity,
     ) -> None:
         super().__init__(kind)
         self.stride = stride
@@ -64,17 +62,16 @@ class Bottleneck(Block):
         spatial = SpatialConv(channels, channels, 3, groups=groups)
         self.spatial = ConvBN(spatial)
         self.restore = ConvBN(SpatialConv(channels, self.out_channels))
-        self.gate = gate(self.out_channels)
         self.shortcut = shortcut_for(in_channels, self.out_channels, stride)
         self.temporal = temporal_for(kind, spatial)
 
     def forward(self, x: Tensor) -> Tensor:
-        u = F.relu(self.reduce(x))
-        return F.relu(self.gate(self.restore(self.middle(u))) + self.shortcut(x))
+        y: Tensor = self.restore(self.middle(self.reduce(x, relu)), relu, plus=self.shortcut(x))
+        return y
 
     def middle(self, u: Tensor) -> Tensor:
         """S and T."""
-        return self.kind.join(self.spatial, self.temporal, u, F.relu)
+        return self.kind.join(self.spatial, self.temporal, u, relu)
 
     def place_stride(self, in_1x1: bool) -> None:
         """Put the stride into ``reduce`` (He et al., CVPR 2016), or beside it into S."""

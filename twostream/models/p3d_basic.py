@@ -9,10 +9,9 @@ C weighs both sides by a half, and the last stage is 2D.
 from collections.abc import Sequence
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from flow.errors import InputError
-from twostream.models.layers import Block, ConvBN, Kind, SpatialConv, still, temporal_for
+from twostream.models.layers import Block, ConvBN, Kind, SpatialConv, relu, still, temporal_for
 from twostream.models.network import Stem
 from twostream.models.p3d import P3DResNet, shortcut_for
 
@@ -40,9 +39,9 @@ class BasicBlock(Block):
         self.shortcut = shortcut_for(in_channels, width, stride)
 
     def forward(self, x: Tensor) -> Tensor:
-        u = self.kind.join(self.spatial1, self.temporal1, x, F.relu)
+        u = self.kind.join(self.spatial1, self.temporal1, x, relu)
         y = self.kind.join(self.spatial2, self.temporal2, u, still)
-        return F.relu(y + self.shortcut(x))
+        return relu(y + self.shortcut(x))
 
 
 def p3d_resnet18(

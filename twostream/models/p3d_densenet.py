@@ -18,9 +18,11 @@ from twostream.models.layers import (
     FLAT,
     BatchNorm,
     Block,
+    ConvBN,
     Kind,
     SpatialConv,
     halve_time,
+    relu,
     still,
     temporal_for,
 )
@@ -39,13 +41,12 @@ class DenseLayer(Block):
         super().__init__(kind)
         self.out_channels = in_channels + growth
         self.bn1 = BatchNorm(in_channels)
-        self.reduce = SpatialConv(in_channels, BOTTLENECK * growth)
-        self.bn2 = BatchNorm(BOTTLENECK * growth)
+        self.reduce = ConvBN(SpatialConv(in_channels, BOTTLENECK * growth))
         self.spatial = SpatialConv(BOTTLENECK * growth, growth, 3)
         self.temporal = temporal_for(kind, self.spatial)
 
     def forward(self, x: Tensor) -> Tensor:
-        u = F.relu(self.bn2(self.reduce(F.relu(self.bn1(x)))))
+        u = self.reduce(relu(self.bn1(x)), relu)
         # No activation: the next layers' own BatchNorms and ReLUs come first.
         return torch.cat([x, self.kind.join(self.spatial, self.temporal, u, still)], dim=1)
 
@@ -59,7 +60,7 @@ class Transition(nn.Module):
         self.conv = SpatialConv(in_channels, in_channels // 2)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.avg_pool3d(self.conv(F.relu(self.bn(x))), (1, 2, 2))
+        return F.avg_pool3d(self.conv(relu(self.bn(x))), (1, 2, 2))
 
 
 class P3DDenseNet(P3D):
@@ -113,7 +114,7 @@ class P3DDenseNet(P3D):
         x = self.transition1(halve_time(self.dense1(x)))
         x = self.transition2(halve_time(self.dense2(x)))
         x = self.transition3(halve_time(self.dense3(x)))
-        return F.relu(self.bn5(self.dense4(x)))
+        return relu(self.bn5(self.dense4(x)))
 
 
 def p3d_densenet121(

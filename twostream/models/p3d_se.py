@@ -6,12 +6,12 @@ over time and space. Stem and stride are those of the SENet authors' Caffe netwo
 """
 
 from collections.abc import Sequence
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from twostream.models.layers import Kind, relu
 from twostream.models.network import Stem
 from twostream.models.p3d import Bottleneck, P3DResNet
 
@@ -32,6 +32,18 @@ class SqueezeExcitation(nn.Module):
         return x * torch.sigmoid(self.fc2(F.relu(self.fc1(mean))))
 
 
+class SEBottleneck(Bottleneck):
+    """A bottleneck whose residual passes a gate: ReLU(gate(restore y) + shortcut x)."""
+
+    def __init__(self, in_channels: int, width: int, stride: int, kind: Kind) -> None:
+        super().__init__(in_channels, width, stride, kind)
+        self.gate = SqueezeExcitation(self.out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        residual = self.gate(self.restore(self.middle(self.reduce(x, relu))))
+        return relu(residual + self.shortcut(x))
+
+
 def p3d_seresnet50(
     num_classes: int = 400,
     in_channels: int = 3,
@@ -44,7 +56,7 @@ def p3d_seresnet50(
     """On SE-ResNet-50."""
     return P3DResNet(
         (3, 4, 6, 3),
-        partial(Bottleneck, gate=SqueezeExcitation),
+        SEBottleneck,
         blocks,
         num_classes,
         in_channels,
@@ -66,7 +78,7 @@ def p3d_seresnet101(
     """On SE-ResNet-101."""
     return P3DResNet(
         (3, 4, 23, 3),
-        partial(Bottleneck, gate=SqueezeExcitation),
+        SEBottleneck,
         blocks,
         num_classes,
         in_channels,
@@ -88,7 +100,7 @@ def p3d_seresnet152(
     """On SE-ResNet-152."""
     return P3DResNet(
         (3, 8, 36, 3),
-        partial(Bottleneck, gate=SqueezeExcitation),
+        SEBottleneck,
         blocks,
         num_classes,
         in_channels,

@@ -71,7 +71,12 @@ DENSE_OUTSIDE = {
     "features.norm5": "bn5",
     "classifier": "fc",
 }
-DENSE_LAYER = {"norm1": "bn1", "conv1": "reduce", "norm2": "bn2", "conv2": "spatial"}
+DENSE_LAYER = {
+    "norm1": "bn1",
+    "conv1": "reduce.conv",
+    "norm2": "reduce.bn",
+    "conv2": "spatial",
+}
 
 
 def our_names(names: Iterable[str], source: Source) -> dict[str, str]:

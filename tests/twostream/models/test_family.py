@@ -22,12 +22,12 @@ from torch.nn import functional as F
 from flow.errors import InputError
 from twostream.models import MODELS, P3D, parameter_groups, start_temporal
 from twostream.models.input import IMAGENET_RGB
-from twostream.models.layers import FLAT, KINDS, BatchNorm, TemporalConv
+from twostream.models.layers import FLAT, KINDS, BatchNorm, ConvBN, SpatialConv, TemporalConv
 from twostream.models.network import Form
 from twostream.models.p3d import Bottleneck, P3DResNet
 from twostream.models.p3d_basic import BasicBlock, p3d_resnet18, p3d_resnet34
 from twostream.models.p3d_densenet import DenseLayer, P3DDenseNet
-from twostream.models.p3d_se import SqueezeExcitation
+from twostream.models.p3d_se import SEBottleneck, SqueezeExcitation
 
 TABLE = Path(__file__).resolve().parents[3] / "docs" / "models.md"
 # Two float32 evaluations of the nets below differ by up to 2e-7.
@@ -35,7 +35,6 @@ TOLERANCE = 2e-6
 
 DEPTHS = (1, 2, 1, 1)
 RESNEXT = partial(Bottleneck, groups=4, inner=2)
-SE = partial(Bottleneck, gate=SqueezeExcitation)
 NARROW: dict[str, Callable[..., P3D]] = {
     "bottleneck": partial(P3DResNet, DEPTHS, Bottleneck, width=8),
     "stride in the 3x3": partial(
@@ -43,7 +42,7 @@ NARROW: dict[str, Callable[..., P3D]] = {
     ),
     "basic": partial(P3DResNet, DEPTHS, BasicBlock, width=8, stride_in_1x1=None),
     "resnext": partial(P3DResNet, DEPTHS, RESNEXT, width=8, stride_in_1x1=False),
-    "se": partial(P3DResNet, DEPTHS, SE, width=8),
+    "se": partial(P3DResNet, DEPTHS, SEBottleneck, width=8),
     "densenet": partial(P3DDenseNet, DEPTHS, growth=8),
 }
 
@@ -336,6 +335,14 @@ def test_the_width_factor_scales_every_layer(build: Callable[..., P3DResNet]) ->
         assert half.get_parameter(name).shape[0] == outputs, name
 
 
+def unit(conv: nn.Module) -> ConvBN:
+    """A convolution that is ``conv``, without a BatchNorm."""
+    made = ConvBN(SpatialConv(1, 1))
+    made.conv, made.bn = conv, nn.Identity()  # type: ignore[assignment]
+    made.bn.frozen = False
+    return made
+
+
 class Constant(nn.Module):
     def __init__(self, value: float) -> None:
         super().__init__()
@@ -368,8 +375,8 @@ class Scaled(nn.Module):
 )
 def test_a_basic_block_by_hand(kind: str, s2: float, expected: float) -> None:
     block = BasicBlock(2, 2, 1, KINDS[kind])
-    block.spatial1, block.temporal1 = Scaled(2), Scaled(-3)  # type: ignore[assignment]
-    block.spatial2, block.temporal2 = Constant(s2), Scaled(5)  # type: ignore[assignment]
+    block.spatial1, block.temporal1 = unit(Scaled(2)), unit(Scaled(-3))
+    block.spatial2, block.temporal2 = unit(Constant(s2)), unit(Scaled(5))
     y = block(torch.ones(1, 2, 3, 4, 4))
     torch.testing.assert_close(y, torch.full_like(y, expected))
 
@@ -377,8 +384,8 @@ def test_a_basic_block_by_hand(kind: str, s2: float, expected: float) -> None:
 @pytest.mark.parametrize(("kind", "expected"), [("A", -10), ("B", -2 + 5), ("C", -1 - 5)])
 def test_a_dense_layer_by_hand(kind: str, expected: float) -> None:
     layer = DenseLayer(2, 2, KINDS[kind])
-    layer.bn2 = Constant(1)  # type: ignore[assignment]
-    layer.spatial, layer.temporal = Scaled(-2), Scaled(5)  # type: ignore[assignment]
+    layer.reduce = unit(Constant(1))
+    layer.spatial, layer.temporal = unit(Scaled(-2)), unit(Scaled(5))
     y = layer(torch.full((1, 2, 3, 4, 4), 7.0))
     assert y[:, :2].unique().tolist() == [7]
     assert y[:, 2:].unique().tolist() == [expected]

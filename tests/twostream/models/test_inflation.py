@@ -24,7 +24,7 @@ from twostream.models.network import Form
 from twostream.models.p3d import Bottleneck, P3DResNet
 from twostream.models.p3d_basic import BasicBlock
 from twostream.models.p3d_densenet import P3DDenseNet
-from twostream.models.p3d_se import SqueezeExcitation
+from twostream.models.p3d_se import SEBottleneck
 
 # Two float32 evaluations of these nets differ by up to 2e-7, another lineage by 0.05 and more.
 TOLERANCE = 2e-6
@@ -230,7 +230,7 @@ PAIRS: dict[str, tuple[Callable[[], nn.Module], Callable[..., P3D]]] = {
     "se of timm": (
         lambda: ResNet2D(DEPTHS, 8, partial(Residual2D, gate="se")),
         lambda kinds, channels=3: P3DResNet(
-            DEPTHS, partial(Bottleneck, gate=SqueezeExcitation), kinds, CLASSES, channels, width=8
+            DEPTHS, SEBottleneck, kinds, CLASSES, channels, width=8
         ),
     ),
     "se of cadene": (
@@ -243,7 +243,7 @@ PAIRS: dict[str, tuple[Callable[[], nn.Module], Callable[..., P3D]]] = {
         ),
         lambda kinds, channels=3: P3DResNet(
             DEPTHS,
-            partial(Bottleneck, gate=SqueezeExcitation),
+            SEBottleneck,
             kinds,
             CLASSES,
             channels,

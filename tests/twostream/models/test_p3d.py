@@ -27,7 +27,7 @@ from twostream.models import (
     parameter_groups,
     start_temporal,
 )
-from twostream.models.layers import FLAT, KINDS, BatchNorm, SpatialConv, TemporalConv
+from twostream.models.layers import FLAT, KINDS, BatchNorm, ConvBN, SpatialConv, TemporalConv
 from twostream.models.p3d import Bottleneck, P3DResNet
 
 # Two float32 evaluations of the nets below differ by up to 6e-7, a wrong block by 0.1 and more.
@@ -247,6 +247,14 @@ def test_block_is_not_the_port_s(kind: str) -> None:
         assert relative_error(block(x), port_block(block.state_dict(), kind, x)) > 0.05
 
 
+def unit(conv: nn.Module) -> ConvBN:
+    """A convolution that is ``conv``, without a BatchNorm."""
+    made = ConvBN(SpatialConv(1, 1))
+    made.conv, made.bn = conv, nn.Identity()  # type: ignore[assignment]
+    made.bn.frozen = False
+    return made
+
+
 class Constant(nn.Module):
     def __init__(self, value: float) -> None:
         super().__init__()
@@ -271,7 +279,7 @@ class Constant(nn.Module):
 )
 def test_middle_of_a_block_by_hand(kind: str, s: float, t: float, expected: float) -> None:
     block = Bottleneck(8, 2, 1, KINDS[kind])
-    block.spatial, block.temporal = Constant(s), Constant(t)  # type: ignore[assignment]
+    block.spatial, block.temporal = unit(Constant(s)), unit(Constant(t))
     y = block.middle(torch.ones(1, 2, 3, 4, 4))
     torch.testing.assert_close(y, torch.full_like(y, expected), rtol=0, atol=0)
 
@@ -292,7 +300,7 @@ def test_windows_of_pool1_start_at_the_first_pixel(side: int) -> None:
     """Fault 2: padding 0 and sizes rounded up, where the port pads by 1 and rounds down."""
     model = P3DResNet((1, 1, 1, 1), Bottleneck, "A", 2, 3, width=4).eval()
     before, after = {}, {}
-    model.conv1.register_forward_hook(lambda _, x, y: before.update(y=y.relu()))
+    model.conv1.register_forward_hook(lambda _, x, y: before.update(y=y))
     model.res2.register_forward_pre_hook(lambda _, x: after.update(x=x[0]))
     with torch.no_grad():
         model(randn(1, 3, 5, side, side))
