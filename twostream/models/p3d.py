@@ -131,11 +131,10 @@ class P3DResNet(P3D):
             self.place_stride(stride_in_1x1)
 
     def body(self, x: Tensor) -> Tensor:
-        x = halve_time(self.res2(x))
-        x = halve_time(self.res3(x))
-        x = halve_time(self.res4(x))
-        y: Tensor = self.res5(x)
-        return y
+        x = halve_time(self.through(self.res2, x))
+        x = halve_time(self.through(self.res3, x))
+        x = halve_time(self.through(self.res4, x))
+        return self.through(self.res5, x)
 
     def place_stride(self, in_1x1: bool) -> None:
         bottlenecks = [module for module in self.modules() if isinstance(module, Bottleneck)]

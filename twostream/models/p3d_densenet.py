@@ -111,10 +111,10 @@ class P3DDenseNet(P3D):
         self.fc = last_layer(features, num_classes)
 
     def body(self, x: Tensor) -> Tensor:
-        x = self.transition1(halve_time(self.dense1(x)))
-        x = self.transition2(halve_time(self.dense2(x)))
-        x = self.transition3(halve_time(self.dense3(x)))
-        return relu(self.bn5(self.dense4(x)))
+        x = self.transition1(halve_time(self.through(self.dense1, x)))
+        x = self.transition2(halve_time(self.through(self.dense2, x)))
+        x = self.transition3(halve_time(self.through(self.dense3, x)))
+        return relu(self.bn5(self.through(self.dense4, x)))
 
 
 def p3d_densenet121(
