@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tvl1_speed import machine, spread
+from measured import machine, spread
 
 from flow.algorithms import video_flow
 from flow.extract import extract

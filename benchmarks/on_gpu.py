@@ -282,40 +282,27 @@ def feed(address: str, clips: list[Frames], parent: Connection) -> None:
     parent.send((pairs, seconds, busy))
 
 
-def networks() -> dict[str, float]:
-    """Clips a second of P3D-63 and P3D-199, 16 x 160 x 160, trained and scored."""
-    from twostream.models import p3d63, p3d199
+def networks() -> list[dict[str, Any]]:
+    """Clips a second of P3D-63 and P3D-199, 16 x 160 x 160, scored and trained."""
+    from p3d_speed import CLIP, measure
 
-    result = {}
-    for name, build in (("p3d63", p3d63), ("p3d199", p3d199)):
-        for channels, stream in ((3, "rgb"), (2, "flow")):
-            model = build(num_classes=101, in_channels=channels).cuda()
-            clips = torch.randn(16, channels, 16, 160, 160, device="cuda")
-            labels = torch.randint(101, (16,), device="cuda")
-            optimizer = torch.optim.SGD(model.parameters(), 1e-3, momentum=0.9)
-
-            def train(
-                model: torch.nn.Module = model,
-                clips: torch.Tensor = clips,
-                labels: torch.Tensor = labels,
-                optimizer: torch.optim.SGD = optimizer,
-            ) -> None:
-                optimizer.zero_grad()
-                with torch.autocast("cuda", torch.bfloat16):
-                    loss = torch.nn.functional.cross_entropy(model(clips), labels)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimizer.step()
-
-            def score(model: torch.nn.Module = model, clips: torch.Tensor = clips) -> None:
-                with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16):
-                    model(clips)
-
-            model.train()
-            result[f"{name}_{stream}_trained_clips_a_s"] = len(clips) / cuda_seconds(train)
-            model.eval()
-            result[f"{name}_{stream}_scored_clips_a_s"] = len(clips) / cuda_seconds(score)
-    print("\n".join(f"  {key} {value:.0f}" for key, value in result.items()))
-    return result
+    gpu = torch.device("cuda")
+    rows = [
+        measure(name, batch, training, (channels, *CLIP), gpu, REPETITIONS, compiled)
+        for name in ("p3d63", "p3d199")
+        for training, batch, channels, compiled in (
+            (False, 1, 3, True),
+            (False, 16, 3, False),
+            (False, 16, 2, False),
+            (False, 64, 3, True),
+            (False, 256, 3, False),
+            (True, 16, 3, False),
+            (True, 16, 2, False),
+            (True, 128, 3, False),
+        )
+    ]
+    torch.cuda.empty_cache()
+    return rows
 
 
 def sanitizer(frames: Path) -> dict[str, str]:

@@ -19,8 +19,8 @@ from typing import Any
 
 import cv2
 import numpy as np
+from measured import machine, spread
 from numpy.typing import NDArray
-from tvl1_speed import machine, spread
 
 from flow.layouts import export_store
 from flow.sources import find_videos, open_video, source_id

@@ -22,8 +22,9 @@ from typing import Any
 
 import cv2
 import numpy as np
+from measured import machine
 from numpy.typing import NDArray
-from tvl1_speed import agreement, machine, read_runs
+from tvl1_speed import agreement, read_runs
 
 from flow import TVL1Params
 from flow.tvl1 import cpu, opencv

@@ -13,19 +13,17 @@ turn: what the threads bring.
 
 import argparse
 import json
-import os
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
-from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+from measured import machine, milliseconds, spread
 from numpy.typing import NDArray
 
 from flow import TVL1Params, encode, tvl1
@@ -211,36 +209,6 @@ def profile(runs: list[Frames]) -> dict[str, Any]:
         table[part] = row
         print(line)
     return table
-
-
-def machine() -> dict[str, Any]:
-    return {
-        "processor": processor_name(),
-        "usable_processors": usable_processors(),
-        "load_average": os.getloadavg(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "opencv": cv2.__version__,
-        "numpy": np.__version__,
-        "twostream-flow": version("twostream-flow"),
-    }
-
-
-def processor_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-def milliseconds(seconds: NDArray[np.float64]) -> str:
-    return spread(1e3 * seconds) + " ms"
-
-
-def spread(values: NDArray[np.float64]) -> str:
-    return f"{np.median(values):.1f} ({values.min():.1f} to {values.max():.1f})"
 
 
 if __name__ == "__main__":

@@ -1,0 +1,51 @@
+"""What every benchmark writes beside its figures, and how it prints them."""
+
+import os
+import platform
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flow.processors import usable_processors
+
+PACKAGES = ("twostream-flow", "numpy", "torch", "opencv-contrib-python")
+
+
+def machine() -> dict[str, Any]:
+    """Where figures come from."""
+    versions = {}
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions[package] = version(package)
+    return {
+        "processor": processor_name(),
+        "usable_processors": usable_processors(),
+        "load_average": os.getloadavg(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        **versions,
+    }
+
+
+def processor_name() -> str:
+    """As the system calls it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def milliseconds(seconds: NDArray[np.float64]) -> str:
+    """Median and range."""
+    return spread(1e3 * seconds) + " ms"
+
+
+def spread(values: NDArray[np.float64]) -> str:
+    """Median and range."""
+    return f"{np.median(values):.1f} ({values.min():.1f} to {values.max():.1f})"
