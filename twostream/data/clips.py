@@ -1,4 +1,4 @@
-"""Clips of stored videos as PyTorch data sets: random ones to train on, even ones to test on."""
+"""Clips of videos as PyTorch data sets: random ones to train on, even ones to test on."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,15 +8,15 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from flow.errors import InputError
-from flow.store import StoreFile, store_path
+from flow.settings import Settings
 from twostream.data.annotations import Video
 from twostream.data.sampling import Short, even_runs, positions, random_run
-from twostream.data.transforms import Geometry, test_view, train_view
+from twostream.data.source import Sources
+from twostream.data.transforms import Augmentation, Geometry, test_view, train_view
 from twostream.streams import Stream
 
 # What a random stream is for, so that no two of them start alike.
@@ -31,18 +31,20 @@ class TrainingClips(Dataset[tuple[Tensor, int, int]]):
     With the same seed both streams give the same frames, window and side.
 
     Args:
-        store: Folder of store files.
-        videos: The videos, all of them stored.
+        store: Folder of store files, or of videos (much slower: see ``twostream.data.decoded``).
+        videos: The videos, all of them there.
         stream: "rgb" or "flow".
         length: Frames, or flow fields, in a clip.
         geometry: Sizes to resize and to crop to.
         seed: 0 or more.
         short: What stands in for the frames that a shorter video lacks.
-        mirror: Mirror half of the clips.
+        augmentation: What varies at random; ``Augmentation()`` where not given.
+        settings: Which frames are taken of a video that is not stored, and how its flow is
+            computed; ``Settings()`` where not given.
 
     Raises:
-        InputError: No videos, or a length or filling that there is not. On reading: a store file
-            that is missing or damaged, or images smaller than the crop.
+        InputError: No videos, one that is not there, or a length or filling that there is not. On
+            reading: a damaged file, or images smaller than the crop.
     """
 
     def __init__(
@@ -54,19 +56,20 @@ class TrainingClips(Dataset[tuple[Tensor, int, int]]):
         geometry: Geometry,
         seed: int,
         short: Short = "repeat",
-        mirror: bool = True,
+        augmentation: Augmentation | None = None,
+        settings: Settings | None = None,
     ) -> None:
         _check(videos, length, clips=1, short=short)
         if seed < 0:
             raise InputError(f"The seed is {seed}; give 0 or more.")
-        self.store = store
+        self.sources = Sources.of(store, [video.id for video in videos], stream, settings)
         self.videos = videos
         self.stream = stream
         self.length = length
         self.geometry = geometry
         self.seed = seed
         self.short = short
-        self.mirror = mirror
+        self.augmentation = augmentation or Augmentation()
 
     def __len__(self) -> int:
         return len(self.videos)
@@ -75,11 +78,11 @@ class TrainingClips(Dataset[tuple[Tensor, int, int]]):
         epoch, index = key
         video = self.videos[index]
         rng = np.random.default_rng([_CLIP, self.seed, epoch, index])
-        with _opened(self.store, video.id) as file:
-            run = random_run(positions(file.meta.frames), self.length, rng, self.short)
-            images = _read(file, self.stream, run)
+        with self.sources.opened(video.id) as source:
+            run = random_run(positions(source.frames), self.length, rng, self.short)
+            images = source.images(run)
         with _naming(video.id):
-            clip = train_view(images, self.stream, self.geometry, rng, mirror=self.mirror)
+            clip = train_view(images, self.stream, self.geometry, rng, self.augmentation)
         return clip, video.label, index
 
 
@@ -90,14 +93,15 @@ class TestClips(Dataset[tuple[Tensor, int, int]]):
     frame is read once.
 
     Args:
-        store: Folder of store files.
-        videos: The videos, all of them stored.
+        store: As for `TrainingClips`.
+        videos: The videos, all of them there.
         stream: "rgb" or "flow".
         length: Frames, or flow fields, in a clip.
         clips: Clips a video, N.
         geometry: Sizes to resize and to crop to.
         mirror: The mirror images of the clips instead of the clips.
         short: What stands in for the frames that a shorter video lacks.
+        settings: As for `TrainingClips`.
 
     Raises:
         InputError: As `TrainingClips`, and for less than one clip.
@@ -113,9 +117,10 @@ class TestClips(Dataset[tuple[Tensor, int, int]]):
         geometry: Geometry,
         mirror: bool = False,
         short: Short = "repeat",
+        settings: Settings | None = None,
     ) -> None:
         _check(videos, length, clips, short)
-        self.store = store
+        self.sources = Sources.of(store, [video.id for video in videos], stream, settings)
         self.videos = videos
         self.stream = stream
         self.length = length
@@ -129,11 +134,10 @@ class TestClips(Dataset[tuple[Tensor, int, int]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
         video = self.videos[index]
-        with _opened(self.store, video.id) as file:
-            count = positions(file.meta.frames)
-            runs = even_runs(count, self.length, self.clips, self.short)
+        with self.sources.opened(video.id) as source:
+            runs = even_runs(positions(source.frames), self.length, self.clips, self.short)
             needed, place = np.unique(runs, return_inverse=True)
-            images = _read(file, self.stream, needed)
+            images = source.images(needed)
         with _naming(video.id):
             view = test_view(images, self.stream, self.geometry, mirror=self.mirror)
         clips = view[:, place.reshape(runs.shape)].transpose(0, 1)
@@ -152,8 +156,11 @@ def worker_context(workers: int) -> str | None:
 
 
 def worker_init(worker: int) -> None:
-    """Hold OpenCV to one thread in a worker of a DataLoader, which has as many workers as cores."""
+    """Prepare a worker of a DataLoader: OpenCV in one thread, since there are many workers."""
     cv2.setNumThreads(1)
+    # Until glibc has seen a large block freed, it hands the memory of each clip back and fetches it
+    # anew for the next, which takes a quarter of the time of an RGB clip.
+    np.empty(1 << 24, np.uint8)
 
 
 def batches(loader: "DataLoader[Any]") -> Iterator[Any]:
@@ -171,23 +178,6 @@ def _check(videos: tuple[Video, ...], length: int, clips: int, short: Short) -> 
     if not videos:
         raise InputError("The list of videos is empty; give a split that has some.")
     even_runs(1, length, clips, short)
-
-
-@contextmanager
-def _opened(store: Path, video_id: str) -> Iterator[StoreFile]:
-    """A store file; where it is damaged, the error also says how to find others that are."""
-    try:
-        with StoreFile(store_path(store, video_id)) as file:
-            yield file
-    except InputError as problem:
-        reason = str(problem).rstrip(".")
-        raise InputError(
-            f"{reason}; find every such fault with: python -m flow verify {store}"
-        ) from problem
-
-
-def _read(file: StoreFile, stream: Stream, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-    return file.frames(indices) if stream == "rgb" else file.flow_images(indices)
 
 
 @contextmanager

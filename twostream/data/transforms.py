@@ -1,4 +1,4 @@
-"""From stored images to what a network takes: resize, crop, mirror, normalise.
+"""From stored images to what a network takes: resize, crop, mirror, vary, normalise.
 
 Convention: images are uint8 (T, H, W, 3) RGB or (T, H, W, 2) flow; a clip is float32 (C, T, H, W).
 RGB becomes BGR, 0 to 255 minus `BGR_MEAN`; flow becomes 0 to 255 minus `FLOW_ZERO`, channel 0 to
@@ -6,7 +6,7 @@ the right and 1 downwards. Neither is divided: the inputs of the published P3D n
 Mei, ICCV 2017; their Caffe definitions).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flow.errors import InputError
+from twostream.data.jitter import jittered
+from twostream.data.window import Box, Window, crop_window, random_box_window
 from twostream.streams import CHANNELS, STREAMS, Stream
 
 BGR_MEAN = (104.0, 117.0, 123.0)
@@ -58,34 +60,77 @@ class Geometry:
         return rows, columns
 
 
+@dataclass(frozen=True)
+class Augmentation:
+    """What varies in training clips beside the place of the crop, alike in all frames of a clip.
+
+    Attributes:
+        mirror: Mirror half of the clips. Off where left and right are different classes.
+        scale: The least and the largest share of the picture's area that a clip shows, above 0 and
+            up to 1: a box of that area and of an aspect from 3/4 to 4/3, resized to the crop
+            (Szegedy et al., "Going Deeper with Convolutions", CVPR 2015, section 6: 0.08 and 1).
+            None: a crop of the picture.
+        jitter: By how much the brightness, contrast and saturation of RGB vary, from 0 to 1: each
+            by a factor from 1 - jitter to 1 + jitter. Flow is left as it is.
+
+    Raises:
+        InputError: Shares or a jitter that there cannot be.
+    """
+
+    mirror: bool = True
+    scale: tuple[float, float] | None = None
+    jitter: float = 0.0
+
+    def __post_init__(self) -> None:
+        scale = self.scale
+        if scale is not None and not (len(scale) == 2 and 0 < scale[0] <= scale[1] <= 1):
+            raise InputError(
+                f"The scale is {scale}; give the least and the largest share of the area, "
+                "such as 0.5 and 1."
+            )
+        if not 0 <= self.jitter <= 1:
+            raise InputError(f"The jitter is {self.jitter}; give a number from 0 to 1.")
+
+
 def train_view(
     images: NDArray[np.uint8],
     stream: Stream,
     geometry: Geometry,
     rng: np.random.Generator,
-    *,
-    mirror: bool = True,
+    augmentation: Augmentation | None = None,
 ) -> Tensor:
-    """A random crop of the whole clip, and half of the time its mirror image.
+    """A random window of the whole clip, and half of the time its mirror image.
 
-    What is drawn from ``rng`` depends on the sizes alone, so that with equal generators both
-    streams see the same window and the same side.
+    With equal generators both streams see the same window and the same side, where their images are
+    of one size: what RGB alone draws comes last.
 
     Args:
         images: uint8 (T, H, W, C).
         stream: What they are.
         geometry: The sizes.
-        rng: Source of the window and of the side.
-        mirror: False where left and right are different classes.
+        rng: Source of all that is random.
+        augmentation: What varies; ``Augmentation()`` where not given.
 
     Returns:
         float32 (C, T, height, width) of the crop.
     """
-    rows, columns = _room(images, stream, geometry)
-    top, left = int(rng.integers(rows + 1)), int(rng.integers(columns + 1))
+    augmentation = augmentation or Augmentation()
+    picture = _picture_size(images, stream)
+    resize = geometry.resize or picture
+    if augmentation.scale is None:
+        rows, columns = geometry.room(*resize)
+        top, left = int(rng.integers(rows + 1)), int(rng.integers(columns + 1))
+        window = crop_window(picture, resize, Box(top, left, *geometry.crop))
+    else:
+        window = random_box_window(picture, resize, geometry.crop, augmentation.scale, rng)
     turn = bool(rng.random() < 0.5)
-    clip = _window(images, stream, geometry, top, left)
-    return mirrored(clip, stream) if turn and mirror else clip
+    window = replace(window, mirror=turn and augmentation.mirror)
+    if stream == "flow":
+        return _flow_clip(images, window)
+    clip = _bgr_clip(images, window)
+    if augmentation.jitter:
+        clip = jittered(clip, augmentation.jitter, rng)
+    return _centred(clip)
 
 
 def test_view(
@@ -102,9 +147,12 @@ def test_view(
     Returns:
         float32 (C, T, height, width) of the crop.
     """
-    rows, columns = _room(images, stream, geometry)
-    clip = _window(images, stream, geometry, rows // 2, columns // 2)
-    return mirrored(clip, stream) if mirror else clip
+    picture = _picture_size(images, stream)
+    resize = geometry.resize or picture
+    rows, columns = geometry.room(*resize)
+    window = crop_window(picture, resize, Box(rows // 2, columns // 2, *geometry.crop))
+    window = replace(window, mirror=mirror)
+    return _flow_clip(images, window) if stream == "flow" else _centred(_bgr_clip(images, window))
 
 
 def mirrored(clips: Tensor, stream: Stream) -> Tensor:
@@ -118,7 +166,8 @@ def mirrored(clips: Tensor, stream: Stream) -> Tensor:
     return flipped
 
 
-def _room(images: NDArray[np.uint8], stream: Stream, geometry: Geometry) -> tuple[int, int]:
+def _picture_size(images: NDArray[np.uint8], stream: Stream) -> tuple[int, int]:
+    """Height and width of the images, which are checked to be of the stream."""
     if stream not in STREAMS:
         raise InputError(f"Stream {stream!r} is unknown; give one of {', '.join(STREAMS)}.")
     channels = CHANNELS[stream]
@@ -127,39 +176,40 @@ def _room(images: NDArray[np.uint8], stream: Stream, geometry: Geometry) -> tupl
             f"The {stream} images are {images.dtype} {images.shape}; "
             f"give uint8 (T, H, W, {channels})."
         )
-    return geometry.room(*(geometry.resize or images.shape[1:3]))
+    return images.shape[1], images.shape[2]
 
 
-def _window(
-    images: NDArray[np.uint8], stream: Stream, geometry: Geometry, top: int, left: int
-) -> Tensor:
-    """The crop from (top, left) on of the resized images, as a normalised clip."""
-    height, width = images.shape[1:3]
-    size = geometry.resize or (height, width)
-    rows, columns = slice(top, top + geometry.crop[0]), slice(left, left + geometry.crop[1])
-    if stream == "rgb":
-        planes = _resized(images, size)[:, rows, columns].transpose(3, 0, 1, 2)
-        clip = planes[::-1].astype(np.float32, order="C")
-        clip -= np.array(BGR_MEAN, np.float32).reshape(3, 1, 1, 1)
-    else:
-        # Resized as floats around zero, since rounding would cost a share of small motion.
-        planes = _resized(_centred(images), size)[:, rows, columns].transpose(3, 0, 1, 2)
-        clip = np.ascontiguousarray(planes)
-        # Vectors are scaled with the size, as by `flow.encoding.resize`.
-        clip *= np.array([size[1] / width, size[0] / height], np.float32).reshape(2, 1, 1, 1)
+def _bgr_clip(images: NDArray[np.uint8], window: Window) -> NDArray[np.float32]:
+    """BGR from 0 to 255, of the window."""
+    clip = np.empty((3, len(images), window.crop.height, window.crop.width), np.float32)
+    for t, image in enumerate(images):
+        red, green, blue = cv2.split(_shown(image[window.box.slices], window))
+        clip[0, t], clip[1, t], clip[2, t] = blue, green, red
+    return clip
+
+
+def _centred(clip: NDArray[np.float32]) -> Tensor:
+    """A BGR clip minus the mean, in its own memory."""
+    clip -= np.array(BGR_MEAN, np.float32).reshape(3, 1, 1, 1)
     return torch.from_numpy(clip)
 
 
-def _centred(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    frames, height, width, _ = images.shape
-    centred: NDArray[np.float32] = cv2.LUT(images.reshape(frames * height, width, 2), _MOTION)
-    return centred.reshape(images.shape)
+def _flow_clip(images: NDArray[np.uint8], window: Window) -> Tensor:
+    """Motion in codes, of the window; vectors are scaled with the size (`flow.encoding.resize`)."""
+    clip = np.empty((2, len(images), window.crop.height, window.crop.width), np.float32)
+    for t, image in enumerate(images):
+        # Resized as floats around zero, since rounding would cost a share of small motion; x and y
+        # apart, since OpenCV's arithmetic is a hundred times as exact on one channel as on two.
+        for channel, codes in enumerate(cv2.split(image[window.box.slices])):
+            clip[channel, t] = _shown(cv2.LUT(codes, _MOTION), window)
+    wider, higher = window.stretch
+    clip *= np.array([-wider if window.mirror else wider, higher], np.float32).reshape(2, 1, 1, 1)
+    return torch.from_numpy(clip)
 
 
-def _resized(images: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-    if size == images.shape[1:3]:
-        return images
-    resized = np.empty((len(images), *size, images.shape[3]), images.dtype)
-    for image, target in zip(images, resized, strict=True):
-        cv2.resize(image, size[::-1], dst=target, interpolation=cv2.INTER_LINEAR)
-    return resized
+def _shown(image: NDArray[Any], window: Window) -> NDArray[Any]:
+    """What the window shows of an image (h, w, ...) that is its box."""
+    if image.shape[:2] != window.resize:
+        image = cv2.resize(image, window.resize[::-1], interpolation=cv2.INTER_LINEAR)
+    image = image[window.crop.slices]
+    return cv2.flip(image, 1) if window.mirror else image

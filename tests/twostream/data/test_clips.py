@@ -19,11 +19,12 @@ from twostream.data import clips as data
 from twostream.data.annotations import Video
 from twostream.data.clips import TrainingClips, epoch_order, worker_init
 from twostream.data.sampling import even_runs
-from twostream.data.transforms import BGR_MEAN, Geometry, mirrored, train_view
+from twostream.data.transforms import BGR_MEAN, Augmentation, Geometry, mirrored, train_view
 
 HEIGHT, WIDTH = 24, 32
 WHOLE = Geometry(resize=None, crop=(HEIGHT, WIDTH))
 CROPPED = Geometry(resize=(20, 28), crop=(16, 16))
+ALL = Augmentation(scale=(0.3, 1.0), jitter=0.4)
 LONG, SHORT, SLOW = Video("run/long", 1, "a"), Video("walk/x.short", 0, "b"), Video("slow", 2, "c")
 FRAMES = {LONG: 50, SHORT: 6, SLOW: 40}
 
@@ -143,6 +144,19 @@ def test_both_streams_see_the_same_window(textured):
         assert (green - y).abs().mean() < 3
 
 
+def test_both_streams_see_the_same_random_box_and_side(textured):
+    scaled = Augmentation(scale=(0.2, 0.8))
+    frames = random_clips(textured, (SLOW,), geometry=CROPPED, augmentation=scaled)
+    flows = random_clips(textured, (SLOW,), "flow", geometry=CROPPED, augmentation=scaled)
+    for epoch in range(20):
+        green = (frames[epoch, 0][0][1] + BGR_MEAN[1] - 128).double()
+        y = flows[epoch, 0][0][1].double()
+        # By how much the box was made higher is left open here; from 16/24 on.
+        higher = float((green * y).sum() / (green * green).sum())
+        assert higher > 0.66
+        assert (green - y / higher).abs().mean() < 3  # as above
+
+
 def test_test_clips_are_even_and_aligned(store):
     for stream, numbers in (("rgb", frame_numbers), ("flow", flow_numbers)):
         channels = 3 if stream == "rgb" else 2
@@ -195,7 +209,7 @@ def test_test_clips_are_the_centre_crops_of_their_frames(textured):
 
 def test_mirror_can_be_off(textured):
     either = random_clips(textured, (SLOW,))
-    never = random_clips(textured, (SLOW,), mirror=False)
+    never = random_clips(textured, (SLOW,), augmentation=Augmentation(mirror=False))
     turned = 0
     for epoch in range(20):
         clip, plain = either[epoch, 0][0], never[epoch, 0][0]
@@ -204,11 +218,13 @@ def test_mirror_can_be_off(textured):
     assert 0 < turned < 20
 
 
-def test_clips_depend_on_seed_epoch_and_index_alone(textured):
-    clips = random_clips(textured, (SLOW, SLOW), geometry=CROPPED)
+@pytest.mark.parametrize("augmentation", [Augmentation(), ALL])
+def test_clips_depend_on_seed_epoch_and_index_alone(textured, augmentation):
+    more = {"geometry": CROPPED, "augmentation": augmentation}
+    clips = random_clips(textured, (SLOW, SLOW), **more)
     first = clips[3, 1][0]
     others = [clips[3, 0][0], clips[4, 1][0]]
-    others.append(random_clips(textured, (SLOW, SLOW), geometry=CROPPED, seed=8)[3, 1][0])
+    others.append(random_clips(textured, (SLOW, SLOW), seed=8, **more)[3, 1][0])
     assert torch.equal(clips[3, 1][0], first)
     assert not any(torch.equal(first, other) for other in others)
     torch.manual_seed(5)
@@ -217,7 +233,7 @@ def test_clips_depend_on_seed_epoch_and_index_alone(textured):
 
 
 def test_any_number_of_workers_gives_the_same_clips(textured):
-    clips = random_clips(textured, (SLOW,) * 5, geometry=CROPPED)
+    clips = random_clips(textured, (SLOW,) * 5, geometry=CROPPED, augmentation=ALL)
     batches = [
         list(
             DataLoader(
@@ -298,8 +314,9 @@ def test_a_damaged_store_file_is_named_with_what_to_do(tmp_path, change, reason)
 
 
 def test_a_store_file_that_is_not_there(tmp_path):
-    with pytest.raises(InputError, match=r"slow\.zip is not there"):
-        even_clips(tmp_path, (SLOW,))[0]
+    for make in (even_clips, random_clips):
+        with pytest.raises(InputError, match=r"slow\.zip is not there.*1 of 1"):
+            make(tmp_path, (SLOW,))
 
 
 def test_flow_members_may_be_damaged_where_frames_are_read(tmp_path):

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from flow import encoding
 from flow.errors import InputError
 from twostream.data import transforms
-from twostream.data.transforms import BGR_MEAN, Geometry, mirrored, train_view
+from twostream.data.jitter import jittered
+from twostream.data.transforms import BGR_MEAN, Augmentation, Geometry, mirrored, train_view
+from twostream.data.window import random_box_window
 
 AS_THEY_ARE = Geometry(resize=None, crop=(20, 30))
 
@@ -112,7 +114,8 @@ def test_train_view_without_a_mirror_takes_the_same_windows():
     turned = 0
     for seed in range(20):
         either = train_view(images, "rgb", geometry, np.random.default_rng(seed))
-        plain = train_view(images, "rgb", geometry, np.random.default_rng(seed), mirror=False)
+        rng = np.random.default_rng(seed)
+        plain = train_view(images, "rgb", geometry, rng, Augmentation(mirror=False))
         turned += torch.equal(either, plain.flip(-1))
         assert torch.equal(either, plain) or torch.equal(either, plain.flip(-1))
     assert 0 < turned < 20
@@ -169,24 +172,125 @@ def test_rgb_is_resized_bilinearly(size):
 def test_flow_is_resized_in_floats_and_its_vectors_with_it(size):
     images = np.maximum(random_images(2, 2, 48, 64), 1)
     clip = transforms.test_view(images, "flow", Geometry(size, size)).numpy()
-    # With a bound of 127 pixels a value is a pixel. OpenCV's resize of two-channel floats from -128
-    # to 127 is up to 4.9e-4 off at these sizes (it rounds source coordinates to float32).
+    # With a bound of 127 pixels a value is a pixel. OpenCV's resize of floats from -128 to 127 is
+    # up to 3.1e-5 off at these sizes (of two channels at once it would be 4.9e-4).
     pixels = encoding.decode(images, bound=127.0)
     for t in range(2):
         law = encoding.resize(pixels[t], *size)
-        np.testing.assert_allclose(clip[:, t].transpose(1, 2, 0), law, atol=1e-3)
+        np.testing.assert_allclose(clip[:, t].transpose(1, 2, 0), law, atol=1e-4)
     plain = bilinear(images - 128.0, *size) * [size[1] / 64, size[0] / 48]
-    np.testing.assert_allclose(clip.transpose(1, 2, 3, 0), plain, atol=1e-3)
+    np.testing.assert_allclose(clip.transpose(1, 2, 3, 0), plain, atol=1e-4)
 
 
 def test_mirror_and_resize_commute():
-    for stream, channels, rounding in (("rgb", 3, 1.0), ("flow", 2, 2e-3)):
+    for stream, channels, rounding in (("rgb", 3, 1.0), ("flow", 2, 1e-4)):
         images = random_images(channels, 2, 48, 64)
         geometry = Geometry((36, 50), (30, 30))
         turned = encoding.flip(images) if stream == "flow" else images[:, :, ::-1].copy()
         one = transforms.test_view(images, stream, geometry, mirror=True)
         other = transforms.test_view(turned, stream, geometry)
         assert (one - other).abs().max() <= rounding
+
+
+SCALED = Augmentation(scale=(0.2, 0.9))
+
+
+def box_of(seed, geometry, height=48, width=64):
+    """The window that a training view takes of pictures of this size, and whether it is turned."""
+    rng = np.random.default_rng(seed)
+    resize = geometry.resize or (height, width)
+    window = random_box_window((height, width), resize, geometry.crop, SCALED.scale, rng)
+    return window.box, rng.random() < 0.5
+
+
+@pytest.mark.parametrize("resize", [None, (40, 30)])
+def test_a_random_box_of_rgb_is_resized_to_the_crop(resize):
+    images = random_images(3, 2, 48, 64)
+    geometry = Geometry(resize, (24, 28))
+    turns = set()
+    for seed in range(8):
+        clip = train_view(images, "rgb", geometry, np.random.default_rng(seed), SCALED).numpy()
+        box, turn = box_of(seed, geometry)
+        expected = bilinear(images[:, *box.slices].astype(np.float64), 24, 28)
+        found = clip[::-1].transpose(1, 2, 3, 0) + np.array(BGR_MEAN[::-1])
+        error = (found[:, :, ::-1] if turn else found) - expected
+        assert np.abs(error).max() < 0.9  # as above
+        turns.add(turn)
+    assert turns == {False, True}
+
+
+@pytest.mark.parametrize("resize", [None, (40, 30)])
+def test_a_random_box_of_flow_is_the_flow_of_the_resized_video(resize):
+    images = np.maximum(random_images(2, 2, 48, 64), 1)
+    geometry = Geometry(resize, (24, 28))
+    turns = set()
+    for seed in range(8):
+        clip = train_view(images, "flow", geometry, np.random.default_rng(seed), SCALED)
+        box, turn = box_of(seed, geometry)
+        pixels = encoding.decode(images[:, *box.slices], bound=127.0)
+        law = np.stack([encoding.resize(field, 24, 28) for field in pixels])
+        expected = torch.from_numpy(np.ascontiguousarray(law.transpose(3, 0, 1, 2)))
+        if turn:
+            expected = mirrored(expected, "flow")
+        torch.testing.assert_close(clip, expected, atol=1e-4, rtol=0)  # as above
+        turns.add(turn)
+    assert turns == {False, True}
+
+
+def test_a_random_box_may_be_smaller_than_the_crop():
+    images = random_images(2, 2, 12, 10)
+    clip = train_view(images, "flow", Geometry(None, (32, 32)), np.random.default_rng(0), SCALED)
+    assert clip.shape == (2, 2, 32, 32)
+
+
+def test_a_still_video_stays_still_in_a_random_box():
+    still = encoding.encode(np.zeros((4, 48, 64, 2), np.float32))
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        assert not train_view(still, "flow", Geometry(None, (30, 30)), rng, SCALED).any()
+
+
+@pytest.mark.parametrize("scale", [None, (0.3, 1.0)])
+def test_jitter_is_that_of_the_crop_and_leaves_the_window(scale):
+    images = smooth_images(3)
+    geometry = Geometry((40, 60), (24, 24))
+    plain, varied = Augmentation(scale=scale), Augmentation(scale=scale, jitter=0.5)
+    mean = np.array(BGR_MEAN, np.float32).reshape(3, 1, 1, 1)
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        clip = train_view(images, "rgb", geometry, rng, plain).numpy()
+        expected = jittered(clip + mean, 0.5, rng) - mean
+        found = train_view(images, "rgb", geometry, np.random.default_rng(seed), varied).numpy()
+        np.testing.assert_array_equal(found, expected)
+        assert np.abs(found - clip).max() > 1
+
+
+def test_jitter_leaves_flow_as_it_is():
+    flow = random_images(2)
+    for seed in range(5):
+        one, other = (
+            train_view(flow, "flow", AS_THEY_ARE, np.random.default_rng(seed), augmentation)
+            for augmentation in (Augmentation(), Augmentation(jitter=1.0))
+        )
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "reason"),
+    [
+        ({"scale": (0.0, 1.0)}, r"scale is \(0.0, 1.0\)"),
+        ({"scale": (0.5, 0.4)}, "scale is"),
+        ({"scale": (0.5, 1.1)}, "scale is"),
+        ({"scale": (0.5,)}, "scale is"),
+        ({"scale": (float("nan"), 1.0)}, "scale is"),
+        ({"jitter": -0.1}, "jitter is -0.1"),
+        ({"jitter": 1.1}, "jitter is 1.1"),
+        ({"jitter": float("nan")}, "jitter is nan"),
+    ],
+)
+def test_augmentations_that_there_cannot_be(wrong, reason):
+    with pytest.raises(InputError, match=reason):
+        Augmentation(**wrong)
 
 
 def test_images_that_have_the_size_already_are_left_as_they_are():
@@ -200,7 +304,9 @@ def test_arguments_are_not_changed():
         images = random_images(channels, 2, 48, 64)
         before = images.copy()
         for geometry in (AS_THEY_ARE, Geometry((36, 50), (30, 30)), Geometry(None, (48, 64))):
-            train_view(images, stream, geometry, np.random.default_rng(0))
+            for augmentation in (Augmentation(), Augmentation(scale=(0.5, 1), jitter=0.5)):
+                clip = train_view(images, stream, geometry, np.random.default_rng(0), augmentation)
+                clip += 1
             clip = transforms.test_view(images, stream, geometry)
             clip += 1
             np.testing.assert_array_equal(images, before)
