@@ -1,4 +1,4 @@
-"""The command line: python -m twostream train | score | fuse | evaluate."""
+"""The command line: python -m twostream train | score | fuse | evaluate | export."""
 
 import sys
 from typing import Annotated, Any
@@ -7,10 +7,12 @@ import tyro
 
 from flow.errors import InputError
 from twostream.commands.evaluate import Evaluate
+from twostream.commands.export import Export
 from twostream.commands.fuse import Fuse
 from twostream.commands.score import Score
 from twostream.commands.train import Train
 from twostream.experiments import EXPERIMENTS
+from twostream.interruption import Interrupted
 from twostream.runs import Data
 
 TRAIN = "Train the RGB and the flow stream by a named experiment; goes on where it was interrupted."
@@ -27,12 +29,16 @@ def _experiments() -> Any:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; the exit status is 0, or 2 with a sentence on what to mend."""
+    """Run one command; the exit status is 0, or 2 with a sentence on what to mend.
+
+    Ctrl-C gives 130 and, in training, SIGTERM 143.
+    """
     commands: Any = (
         Annotated[_experiments(), tyro.conf.subcommand("train", description=TRAIN)]
         | Annotated[Score, tyro.conf.subcommand("score")]
         | Annotated[Fuse, tyro.conf.subcommand("fuse")]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+        | Annotated[Export, tyro.conf.subcommand("export")]
     )
     config = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes)
     try:
@@ -41,8 +47,11 @@ def main(arguments: list[str] | None = None) -> int:
     except InputError as problem:
         print(problem, file=sys.stderr)
         return 2
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        return stop.status
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last epoch", file=sys.stderr)
+        print("interrupted; training goes on from its last checkpoint", file=sys.stderr)
         return 130
 
 

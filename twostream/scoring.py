@@ -9,13 +9,13 @@ from torch.utils.data import DataLoader
 
 from flow.errors import InputError
 from flow.progress import progress_bar
-from flow.store import StoreFile, store_path
 from twostream.data.annotations import Annotations
 from twostream.data.clips import TestClips, batches, worker_context, worker_init
+from twostream.devices import choose_device
 from twostream.experiments import Experiment
-from twostream.runs import Checkpoint, Data, sha256
+from twostream.models.inference import for_inference
+from twostream.runs import Checkpoint, Data, report_missing, sha256
 from twostream.scores import Scores, Source, log_of_mean, softmax
-from twostream.training import choose_device, report_missing
 
 
 def score(
@@ -42,7 +42,7 @@ def score(
     model = run.build(len(checkpoint.classes))
     model.load_state_dict(checkpoint.model)
     target = choose_device(device)
-    model.to(target).eval()
+    fast = for_inference(model, target, precision=experiment.precision)
     clips = TestClips(
         data.store,
         annotations.test,
@@ -64,7 +64,7 @@ def score(
     with torch.inference_mode(), progress_bar(len(clips), " videos", shown=True) as bar:
         for tensors, _, index in batches(loader):
             parts = [
-                model(model.input.of_p3d(part.to(target)))
+                fast(fast.input.of_p3d(part.to(target)))
                 for part in tensors.split(experiment.clips_at_once)
             ]
             clip_logits[index] = torch.cat(parts).cpu().numpy()
@@ -81,7 +81,7 @@ def score(
             run.stream,
             protocol(experiment),
             sha256(checkpoint_path),
-            _store_hash(data.store, annotations),
+            _store_hash(clips),
         ),
     )
 
@@ -110,10 +110,10 @@ def _refuse_misuse(checkpoint: Checkpoint, annotations: Annotations, path: Path)
         )
 
 
-def _store_hash(store: Path, annotations: Annotations) -> str:
-    """SHA-256 over the descriptions of the scored videos in the store."""
+def _store_hash(clips: TestClips) -> str:
+    """SHA-256 over the descriptions of the scored videos' images."""
     digest = hashlib.sha256()
-    for video in annotations.test:
-        with StoreFile(store_path(store, video.id)) as stored:
-            digest.update(f"{video.id}\n{stored.meta.to_json()}\n".encode())
+    for video in clips.videos:
+        with clips.sources.opened(video.id) as source:
+            digest.update(f"{video.id}\n{source.description()}\n".encode())
     return digest.hexdigest()

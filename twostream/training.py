@@ -1,30 +1,52 @@
 """Training of one stream: a plain loop over random clips."""
 
-import math
-from collections.abc import Iterator
+import hashlib
+import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn import functional
-from torch.utils.data import DataLoader, Sampler
 
 from flow.errors import InputError
-from flow.files import write_atomically
-from twostream.data.annotations import Annotations
-from twostream.data.clips import TrainingClips, batches, epoch_order, worker_context, worker_init
-from twostream.experiments import Experiment
+from flow.files import make_writable, remove_leftovers, write_atomically
+from twostream.checkpoints import Checkpoints
+from twostream.data.annotations import Annotations, Video
+from twostream.devices import choose_device as choose_device
+from twostream.distributed import World, alone
+from twostream.feeding import steps, training_clips
+from twostream.initialisation import initialise
+from twostream.interruption import Interrupted, Interruption
 from twostream.log import Epoch, Log
-from twostream.models import P3D, load_weights, parameter_groups, start_temporal
+from twostream.models import P3D
+from twostream.optimisation import rate_at
 from twostream.runs import Checkpoint, Run, refuse_other
+from twostream.runs import report_missing as report_missing
+from twostream.trainer import Trainer
+from twostream.validation import Selection, Sides, Validator, sides
 
 
-def train(run: Run, folder: Path, workers: int = 2, device: str = "auto") -> Epoch:
+def train(
+    run: Run,
+    folder: Path,
+    workers: int = 2,
+    world: World | None = None,
+    *,
+    minutes: float = 10.0,
+    keep: int = 1,
+) -> Epoch:
     """Train the run in ``folder``, going on from the checkpoint that is there.
 
-    A checkpoint is written after every epoch. Which clips a step sees depends on the seed and the
-    step alone, not on the number of workers or on an interruption.
+    On a CPU a run that was interrupted, however often, ends bit for bit as one that was not: which
+    clips a step sees and which numbers it draws depend on the seed and the step alone.
+
+    Args:
+        run: What to train on what.
+        folder: Its folder.
+        workers: Processes that read clips.
+        world: The processes that train together; where not given, this one, on the GPU or else the
+            CPU.
+        minutes: The longest time between two checkpoints.
+        keep: How many of the newest checkpoints to keep.
 
     Returns:
         The last row of the log.
@@ -32,191 +54,157 @@ def train(run: Run, folder: Path, workers: int = 2, device: str = "auto") -> Epo
     Raises:
         InputError: Lists or store that do not fit, another run's folder, weights that do not fit,
             or a loss that is not finite.
+        Interrupted: By Ctrl-C or SIGTERM, after a checkpoint.
     """
+    world = world or alone()
+    if run.experiment.batch < world.size:
+        raise InputError(
+            f"A step of {run.experiment.batch} clips is too small for {world.size} processes; "
+            "give a larger batch or fewer processes."
+        )
     refuse_other(folder, run)
     annotations, absent = run.data.annotations("train")
-    _make_folder(folder)
-    write_atomically(folder / "run.json", run.to_json().encode())
-    report_missing(absent, folder / "missing_train.txt")
+    videos = sides(annotations, run.experiment)
+    make_writable(folder)
+    if world.main:
+        remove_leftovers(folder)
+        write_atomically(folder / "run.json", run.to_json().encode())
+        report_missing(absent, folder / "missing_train.txt")
+    checkpoints = Checkpoints(folder, minutes, keep)
     torch.manual_seed(run.experiment.seed)
     model = run.build(len(annotations.classes))
-    start_temporal(model, run.experiment.temporal_start)
-    done, training = _restore(run, folder, model)
-    if run.experiment.freeze_batchnorm:
-        model.freeze_batchnorm()
-    trainer = _Trainer(run.experiment, model.to(choose_device(device)), training)
-    clips = TrainingClips(
-        run.data.store,
-        annotations.train,
-        run.stream,
-        length=run.experiment.clip_length,
-        geometry=run.experiment.geometry(),
-        seed=run.experiment.seed,
-        short=run.experiment.short,
-        mirror=run.experiment.mirror,
-    )
-    with Log(folder, run.stream, run.experiment, len(clips), done) as log:
-        for step, parts in enumerate(_steps(clips, run.experiment, done, workers), done + 1):
-            log.add(step, *trainer.step(step, parts))
-            if log.epoch_ends(step):
-                log.write(step, trainer.rate(step))
-                _save(folder, run, annotations, step, trainer)
+    begun = _begin(model, run, annotations, videos, checkpoints, world)
+    log = Log(folder, run.stream, run.experiment, len(videos.train), begun.step, world, workers)
+    with log, Interruption(repeated=world.size == 1) as interruption:
+        _Loop(model, videos, begun, checkpoints, log, interruption, workers, world).go()
     return log.rows[-1]
 
 
-def _restore(run: Run, folder: Path, model: P3D) -> tuple[int, dict[str, Any] | None]:
-    """Load the folder's checkpoint, or else the weights to start from.
+class _Loop:
+    """A training from a checkpoint on."""
 
-    Returns:
-        The steps that are done, and what the optimiser needs to go on.
-    """
-    path = folder / "checkpoint.pt"
-    if path.is_file():
-        checkpoint = Checkpoint.load(path)
-        model.load_state_dict(checkpoint.model)
-        print(f"{path} has {checkpoint.step} of {run.experiment.steps} steps; going on from there")
-        return checkpoint.step, checkpoint.training
-    if run.experiment.weights is not None:
-        report = load_weights(model, run.experiment.weights)
-        if report.inflated:
-            start_temporal(model, run.experiment.temporal_start)
-        print(report)
-    return 0, None
+    def __init__(
+        self,
+        model: P3D,
+        videos: Sides,
+        begun: Checkpoint,
+        checkpoints: Checkpoints,
+        log: Log,
+        interruption: Interruption,
+        workers: int,
+        world: World,
+    ) -> None:
+        run = begun.run
+        self.experiment = run.experiment
+        self.checkpoints = checkpoints
+        self.log = log
+        self.interruption = interruption
+        self.world = world
+        self.trainer = Trainer(model, run.experiment, videos.train, world)
+        self.selection = Selection(run.experiment.patience)
+        self.validator = None
+        if videos.validation:
+            self.validator = Validator(run, videos.validation, workers, world)
+        clips = training_clips(run, videos.train)
+        self.feed = steps(clips, run.experiment, begun.step, workers, world)
+        for name, state in begun.training.items():
+            self._parts()[name].load_state_dict(state)
+        self.begun = replace(begun, model={}, training={})
+        self.step = begun.step
 
+    def go(self) -> None:
+        """Make the steps that are left; where a signal comes, write a checkpoint and leave."""
+        try:
+            if self.log.row_is_due(self.step):  # interrupted between a step and its row
+                self._end_epoch()
+            while self.step < self.experiment.steps and not self.selection.over:
+                if signal := self._next_step():
+                    raise Interrupted(self.step, signal)
+                if self.log.row_is_due(self.step):
+                    self._end_epoch()
+                elif self.checkpoints.due(epoch_ends=False):
+                    self._save()
+            self._leave_if_asked()
+        except Interrupted:
+            self._save()
+            raise
 
-def _save(folder: Path, run: Run, annotations: Annotations, step: int, trainer: "_Trainer") -> None:
-    Checkpoint(
-        run,
-        annotations.classes,
-        tuple(video.id for video in annotations.train),
-        step,
-        trainer.model.state_dict(),
-        {"optimizer": trainer.optimizer.state_dict(), "random": torch.get_rng_state()},
-    ).save(folder / "checkpoint.pt")
+    def _next_step(self) -> int:
+        """One step; the signal that asks to stop after it, or 0."""
+        started = time.perf_counter()
+        parts = next(self.feed)
+        waited = time.perf_counter() - started
+        result = self.trainer.step(self.step + 1, parts, self.interruption.received)
+        self.step += 1
+        self.log.add(result, time.perf_counter() - started, waited)
+        return result.signal
 
+    def _end_epoch(self) -> None:
+        """Validate, write the row, and save where that is due."""
+        validation, best = None, False
+        if self.validator is not None:
+            validation = self.validator(self.trainer.tested, self._leave_if_asked)
+            self.trainer.model.train()
+            if self.experiment.validate_on == "held_out":
+                best = self.selection.add(validation)
+        self.log.write(self.step, rate_at(self.experiment, self.step), validation)
+        last = self.step == self.experiment.steps or self.selection.over
+        if best or last or self.checkpoints.due(epoch_ends=True):
+            self._save(best)
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise InputError(
-            f"{folder} cannot be made ({problem.strerror}); give another run folder."
-        ) from None
+    def _leave_if_asked(self) -> None:
+        if signal := self.interruption.received():
+            raise Interrupted(self.step, signal)
 
+    def _save(self, best: bool = False) -> None:
+        if self.world.main:
+            model = self.trainer.tested.state_dict()
+            training = {name: part.state_dict() for name, part in self._parts().items()}
+            now = replace(self.begun, step=self.step, model=model, training=training)
+            self.checkpoints.save(now, best)
 
-def choose_device(device: str = "auto") -> torch.device:
-    """The device of that name; "auto" is the GPU where there is one."""
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        chosen = torch.device(device)
-        torch.empty(1, device=chosen)
-    except (RuntimeError, AssertionError) as problem:
-        reason = str(problem).splitlines()[0]
-        raise InputError(
-            f"Device {device!r} cannot be used ({reason}); give auto or cpu."
-        ) from None
-    return chosen
-
-
-def report_missing(absent: tuple[str, ...], path: Path) -> None:
-    """Name the listed videos that are left out: the count in a line, the names in a file."""
-    if absent:
-        write_atomically(path, ("\n".join(absent) + "\n").encode())
-        print(f"{len(absent):,} listed videos are not in the store and left out; see {path}")
-
-
-class _Batches(Sampler[list[tuple[int, int]]]):
-    """Keys (epoch, video) of the clips that pass the network together, from a step on.
-
-    Epochs follow each other without a gap: a step of 128 clips from 80 videos takes all 80 once
-    and 48 of them again.
-    """
-
-    def __init__(self, videos: int, experiment: Experiment, start: int) -> None:
-        self.videos = videos
-        self.experiment = experiment
-        self.start = start
-
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        batch, at_once = self.experiment.batch, self.experiment.clips_at_once
-        order_of, order = -1, epoch_order(self.videos, self.experiment.seed, 0)
-        for step in range(self.start, self.experiment.steps):
-            keys = []
-            for draw in range(step * batch, (step + 1) * batch):
-                epoch, position = divmod(draw, self.videos)
-                if epoch != order_of:
-                    order_of, order = epoch, epoch_order(self.videos, self.experiment.seed, epoch)
-                keys.append((epoch, int(order[position])))
-            for first in range(0, batch, at_once):
-                yield keys[first : first + at_once]
-
-
-def _steps(
-    clips: TrainingClips, experiment: Experiment, start: int, workers: int
-) -> Iterator[list[tuple[Tensor, Tensor]]]:
-    """The clips and labels of each step, in parts that pass the network together."""
-    loader = DataLoader(
-        clips,
-        batch_sampler=_Batches(len(clips), experiment, start),
-        num_workers=workers,
-        worker_init_fn=worker_init,
-        multiprocessing_context=worker_context(workers),
-        pin_memory=torch.cuda.is_available(),
-        generator=torch.Generator(),  # or it would draw from dropout's numbers
-    )
-    parts: list[tuple[Tensor, Tensor]] = []
-    for tensors, labels, _ in batches(loader):
-        parts.append((tensors, labels))
-        if sum(len(part[1]) for part in parts) == experiment.batch:
-            yield parts
-            parts = []
+    def _parts(self) -> dict[str, Trainer | Selection | Log]:
+        """What a checkpoint holds beside the network."""
+        return {"trainer": self.trainer, "selection": self.selection, "log": self.log}
 
 
-class _Trainer:
-    """A network and its optimiser; one call is one step."""
-
-    def __init__(self, experiment: Experiment, model: P3D, state: dict[str, Any] | None) -> None:
-        self.experiment = experiment
-        self.model = model.train()
-        self.device = next(model.parameters()).device
-        groups = parameter_groups(
-            model,
-            experiment.rate,
-            experiment.weight_decay,
-            experiment.fc_weight_rate,
-            experiment.fc_bias_rate,
-        )
-        self.optimizer = torch.optim.SGD(groups, lr=experiment.rate, momentum=experiment.momentum)
-        self.ratios = [group["lr"] / experiment.rate for group in self.optimizer.param_groups]
-        if state is not None:
-            self.optimizer.load_state_dict(state["optimizer"])
-            torch.set_rng_state(state["random"])
-
-    def rate(self, step: int) -> float:
-        """The learning rate of a step, counted from 1: a tenth after every so many."""
-        drops = (step - 1) // self.experiment.rate_drop_every
-        return self.experiment.rate * 0.1**drops
-
-    def step(self, step: int, parts: list[tuple[Tensor, Tensor]]) -> tuple[float, int, int]:
-        """Follow the mean gradient over the parts' clips; summed loss, right clips, all clips."""
-        clips = sum(len(labels) for _, labels in parts)
-        loss_sum, right = 0.0, 0
-        for tensors, labels in parts:
-            labels = labels.to(self.device, non_blocking=True)
-            images = tensors.to(self.device, non_blocking=True)
-            logits = self.model(self.model.input.of_p3d(images))
-            loss = functional.cross_entropy(logits, labels, reduction="sum")
-            torch.autograd.backward(loss / clips)
-            loss_sum += loss.item()
-            right += int((logits.argmax(dim=1) == labels).sum())
-        if not math.isfinite(loss_sum):
+def _begin(
+    model: P3D,
+    run: Run,
+    annotations: Annotations,
+    videos: Sides,
+    checkpoints: Checkpoints,
+    world: World,
+) -> Checkpoint:
+    """Where training goes on from, or begins; ``model`` gets its weights."""
+    digest = _digest(videos.train)
+    if before := checkpoints.load():
+        if before.list_sha256 != digest:
             raise InputError(
-                f"The loss is {loss_sum} at step {step}; "
-                "train again with a lower rate, or find the clip that is not sound."
+                f"{checkpoints.newest} was trained on another list than {run.data.lists} and "
+                f"{run.data.store} now make; give another folder, or the list as it was."
             )
-        for group, ratio in zip(self.optimizer.param_groups, self.ratios, strict=True):
-            group["lr"] = self.rate(step) * ratio
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        return loss_sum, right, clips
+        model.load_state_dict(before.model)
+        line = f"{checkpoints.newest} has {before.step} of {run.experiment.steps} steps"
+        if world.device.type == "cuda":
+            line += "; on a GPU the rest equals an uninterrupted run to rounding, not bit for bit"
+        world.say(line)
+        return replace(before, run=run)
+    start = initialise(model, run, annotations, videos.validation)
+    world.say(start.notes)
+    return Checkpoint(
+        run,
+        annotations.name,
+        annotations.classes,
+        trained_on=tuple(sorted(start.seen | {video.id for video in annotations.train})),
+        held_out=tuple(sorted({v.id for v in annotations.train} - {v.id for v in videos.train})),
+        list_sha256=digest,
+        step=0,
+        model=model.state_dict(),
+        training={},
+    )
+
+
+def _digest(videos: tuple[Video, ...]) -> str:
+    lines = "".join(f"{video.id}\n{video.label}\n" for video in videos)
+    return hashlib.sha256(lines.encode()).hexdigest()

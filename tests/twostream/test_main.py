@@ -1,14 +1,26 @@
 """The whole path in small, by the commands that a user types; and what wrong usage says."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 
 from twostream import demo
 from twostream.__main__ import main
+from twostream.runs import Checkpoint
 from twostream.scores import Scores
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Several threads on a busy machine wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +95,37 @@ def test_a_value_that_cannot_be_is_one_sentence_too(
     data = ["--lists", str(demo_data / "annotations.csv"), "--store", str(demo_data / "store")]
     command = ["train", "demo", *data, "--run", str(tmp_path), "--dropout", "1.5"]
     assert main(command) == 2
-    assert "The dropout is 1.5" in capsys.readouterr().err
+    assert "dropout is 1.5" in capsys.readouterr().err
+
+
+def test_all_folds_are_trained_each_in_its_folder(
+    demo_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = ["--lists", str(demo_data / "annotations.csv"), "--store", str(demo_data / "store")]
+    small = ["--steps", "1", "--batch", "4", "--clip-length", "2", "--crop", "32", "32"]
+    command = ["train", "demo", *data, *small, "--workers", "0", "--streams", "rgb"]
+    command += ["--run", str(tmp_path / "r")]
+    assert main([*command, "--split", "groups"]) == 0
+    folders = sorted(path.name for path in (tmp_path / "r").iterdir())
+    assert folders == ["group-g01", "group-g02", "group-g03"]
+    for folder in folders:
+        trained_on = Checkpoint.load(tmp_path / "r" / folder / "rgb" / "checkpoint.pt").trained_on
+        assert len(trained_on) == 24
+        assert not any(name.endswith(folder.removeprefix("group-")) for name in trained_on)
+    assert main([*command, "--split", "folds:9"]) == 2
+    assert "has 3 groups" in capsys.readouterr().err
+
+
+def test_what_is_missing_in_the_last_fold_is_told_before_the_first(
+    demo_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lists = tmp_path / "l.csv"
+    text = (demo_data / "annotations.csv").read_text()
+    lists.write_text(text + "gone/gone.avi,checks_left,g01,train\n")
+    command = ["train", "demo", "--lists", str(lists), "--store", str(demo_data / "store")]
+    assert main([*command, "--run", str(tmp_path / "r"), "--split", "groups"]) == 2
+    assert "first: gone/gone" in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
 
 
 def test_the_stored_demo_flow_is_near_the_truth(demo_data: Path) -> None:
