@@ -11,16 +11,15 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from flow.store import find_store_files, read_meta
+from video_files import Images, mux, packets, patch, sliding, write
 
 QUICK = ["--params.scales", "2", "--params.warps", "1", "--params.inner-iterations", "2"]
 QUICK += ["--params.outer-iterations", "1", "--workers", "2"]
@@ -41,33 +40,8 @@ def python(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
 
-def frames(count: int = FRAMES, height: int = HEIGHT, width: int = WIDTH) -> NDArray[np.uint8]:
-    """A texture that moves, (count, H, W, 3) RGB."""
-    texture = np.random.default_rng(0).integers(0, 256, (height, width + count, 3), np.uint8)
-    texture = cv2.GaussianBlur(texture, (3, 3), 0)
-    return np.stack([texture[:, k : k + width] for k in range(count)])
-
-
-def write(path: Path, images: Iterable[NDArray[np.uint8]], codec: str = "mjpeg") -> Path:
-    """A video of images that need not be of one size."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pixels = {"mjpeg": "yuvj420p", "ffv1": "bgr0"}.get(codec, "yuv420p")
-    with av.open(str(path), "w", format="matroska" if path.suffix == ".mkv" else None) as container:
-        stream = container.add_stream(codec, rate=25)
-        stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, pixels
-        encoder = None
-        for number, image in enumerate(images):
-            if encoder is None or (encoder.height, encoder.width) != image.shape[:2]:
-                encoder = av.CodecContext.create(codec, "w")
-                encoder.height, encoder.width = image.shape[:2]
-                encoder.pix_fmt, encoder.time_base = pixels, Fraction(1, 25)
-                encoder.bit_rate = 2_000_000
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "rgb24")
-            frame.pts, frame.time_base = number, Fraction(1, 25)
-            for packet in encoder.encode(frame):
-                packet.stream = stream
-                container.mux(packet)
-    return path
+def frames(count: int = FRAMES, height: int = HEIGHT, width: int = WIDTH) -> Images:
+    return sliding(count, height, width)
 
 
 def write_images(folder: Path, numbers: Iterable[int], suffix: str = ".png") -> Path:
@@ -107,13 +81,6 @@ def write_good(folder: Path) -> set[str]:
     }
 
 
-def patched(path: Path, position: int, new: bytes) -> Path:
-    content = bytearray(path.read_bytes())
-    content[position : position + len(new)] = new
-    path.write_bytes(content)
-    return path
-
-
 def write_sound(path: Path) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("pcm_s16le", rate=8000)
@@ -133,7 +100,7 @@ def write_bad(folder: Path) -> dict[str, str]:
     mp4 = write(folder / "cut too.mp4", frames(30), "mpeg4")
     mp4.write_bytes(mp4.read_bytes()[: mp4.stat().st_size // 2])
     hole = write(folder / "hole.mp4", frames(30), "mpeg4")
-    patched(hole, hole.stat().st_size // 2, bytes(400))
+    patch(hole, hole.stat().st_size // 2, bytes(400))
     (folder / "random.avi").write_bytes(np.random.default_rng(0).bytes(5000))
     (folder / "text.avi").write_text("no video\n" * 99)
     (folder / "picture.avi").write_bytes(cv2.imencode(".jpg", frames(1)[0])[1].tobytes())
@@ -144,10 +111,11 @@ def write_bad(folder: Path) -> dict[str, str]:
     no_frame = write(folder / "no frame.avi", frames(2))
     content = no_frame.read_bytes()
     start, end = content.index(b"movi") + 4, content.index(b"idx1")
-    patched(no_frame, start, bytes(end - start))
+    patch(no_frame, start, bytes(end - start))
     huge = write(folder / "huge.avi", frames(2), "ffv1")
-    patched(huge, huge.read_bytes().index(b"strf") + 12, struct.pack("<2i", 60_000, 60_000))
-    write(folder / "sizes.avi", [*frames(3), *frames(3, 48, 64)])
+    patch(huge, huge.read_bytes().index(b"strf") + 12, struct.pack("<2i", 60_000, 60_000))
+    small, large = (packets(frames(3, *size), "mjpeg", "yuvj420p") for size in ((32, 48), (48, 64)))
+    mux(folder / "sizes.avi", small + large, "mjpeg", "yuvj420p", (HEIGHT, WIDTH))
     codec = write(folder / "codec.avi", frames(2))
     codec.write_bytes(codec.read_bytes().replace(b"MJPG", b"????"))
     (folder / "itself.avi").symlink_to(folder / "itself.avi")

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 
 from flow import engine_ray
-from flow.engines import Done, Progress, Tell
+from flow.engines import Done, Progress
 from flow.errors import InputError
 from flow.extract import extract
 from flow.manifest import read_manifest
@@ -33,6 +33,18 @@ from flow.settings import Settings
 from flow.status import verify_store
 from flow.store import find_store_files
 from flow.tvl1 import TVL1Params
+from living import descendants, is_running, name_of, wait_for
+from misbehaving import (
+    HELPERS,
+    device,
+    dies_at_first,
+    ends_after,
+    flow_of,
+    frames,
+    solved,
+    waits_for,
+    work,
+)
 from twostream.demo import write_video
 
 if importlib.util.find_spec("ray") is None:
@@ -40,117 +52,6 @@ if importlib.util.find_spec("ray") is None:
 
 MEMORY = 75 * 2**20  # the least that Ray takes
 ROOT = Path(__file__).resolve().parents[2]
-
-FUNCTIONS = '''
-"""What the processes of a cluster import."""
-import os, signal, sys, time
-from pathlib import Path
-
-import numpy as np
-
-from flow import encode, tvl1
-from flow.errors import InputError
-from flow.files import write_atomically
-from flow.tvl1 import TVL1Params
-
-PARAMS = TVL1Params(scales=2, warps=2, inner_iterations=5, outer_iterations=1, median=1)
-
-class Odd(Exception):
-    def __reduce__(self):
-        raise TypeError("does not pickle")
-
-def work(task, tell):
-    if task == "interrupted":
-        os.kill(os.getpid(), signal.SIGINT)
-        time.sleep(0.2)
-    if task == "who":
-        return os.getpid()
-    if task == "killed":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if task == "crashed":
-        os.kill(os.getpid(), signal.SIGSEGV)
-    if task == "exits":
-        sys.exit(3)
-    if task == "wrong":
-        raise InputError("a reason")
-    if task == "unexpected":
-        raise ZeroDivisionError("several\\nlines")
-    if task == "odd":
-        raise Odd("a word")
-    if task == "asleep":
-        tell(os.getpid())
-        time.sleep(60)
-    tell(2)
-    tell(3)
-    return task.upper()
-
-def dies_at_first(path, tell):
-    tell(1)
-    if not path.exists():
-        path.touch()
-        while not path.with_name("told").exists():
-            time.sleep(0.01)
-        os.kill(os.getpid(), signal.SIGKILL)
-    return "alive"
-
-def waits_for(path, tell):
-    tell("begun")
-    while not path.exists():
-        time.sleep(0.01)
-    return "ended"
-
-def device(path, tell):
-    (path.parent / f"{path.name} is there").touch()
-    while len(list(path.parent.glob("* is there"))) < 4:
-        time.sleep(0.01)
-    return os.environ.get("CUDA_VISIBLE_DEVICES")
-
-def ends_after(path, tell):
-    path.write_text(str(os.getpid()))
-    other = path.with_name("long" if path.name == "short" else "short")
-    while not (other.exists() and other.read_text()):
-        time.sleep(0.01)
-    if path.name == "short":
-        return "at once"
-    while Path("/proc", other.read_text()).exists():
-        time.sleep(0.01)
-    return "after the process of the other"
-
-def frames(seed):
-    return np.random.default_rng(seed).integers(0, 256, (30, 24, 32), dtype=np.uint8)
-
-def solved(previous, following):
-    return encode(tvl1(previous, following, PARAMS, "reference")).tobytes()
-
-def flow_of(path, tell):
-    """Writes the flow of a video that its name is the seed of, and that it was begun."""
-    with (path.parent / f"{path.name}.begun").open("a") as begun:
-        begun.write(f"{os.getpid()}\\n")
-    video = frames(int(path.name))
-    parts = []
-    for previous, following in zip(video, video[1:]):
-        parts.append(solved(previous, following))
-        if len(parts) == 10:
-            tell(os.getpid())
-            while not (path.parent / "go on").exists():
-                time.sleep(0.01)
-    write_atomically(path, b"".join(parts))
-    return sum(map(len, parts))
-'''
-
-SCRIPT = """
-import sys
-
-import functions_of_ray_tests
-from flow import engine_ray
-
-if __name__ == "__main__":
-    tasks, address = ["asleep", "asleep"], (sys.argv[1:] or [None])[0]
-    for event in engine_ray.run(functions_of_ray_tests.work, tasks, 2, address=address):
-        print(event.amount, flush=True)
-"""
-
-Work = Callable[[str, Tell], Any]
 
 
 @pytest.fixture(autouse=True)
@@ -173,22 +74,19 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_ray, "LOOK_SECONDS", 0.2)
 
 
-@pytest.fixture(scope="module")
-def functions() -> Iterator[Any]:
-    """A module that the processes of all clusters can import, whose files are removed."""
+@pytest.fixture(scope="module", autouse=True)
+def environment() -> Iterator[None]:
+    """What the processes of all clusters start with; their files are removed."""
     folder = tempfile.mkdtemp(prefix="ray-")  # the names of Ray's sockets must stay short
-    Path(folder, "functions_of_ray_tests.py").write_text(FUNCTIONS)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", folder, prepend=os.pathsep)
+        patch.setenv("PYTHONPATH", str(HELPERS), prepend=os.pathsep)
         patch.setenv("RAY_TMPDIR", folder)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_AUTH_MODE", "disabled")  # a token would lie in the home folder
         patch.delenv("RAY_ADDRESS", raising=False)
-        patch.syspath_prepend(folder)
         _read_the_environment()
-        yield importlib.import_module("functions_of_ray_tests")
+        yield
     _read_the_environment()
-    del sys.modules["functions_of_ray_tests"]
     shutil.rmtree(folder)
 
 
@@ -200,60 +98,24 @@ def _read_the_environment() -> None:
 
 
 @pytest.fixture(scope="module")
-def cluster(functions: Any) -> Iterator[Any]:
+def cluster(environment: None) -> Iterator[Any]:
     """A cluster of one node, which has four processors and, for all that Ray knows, two GPUs."""
     from ray.cluster_utils import Cluster
 
+    others = descendants(os.getpid())
     cluster = Cluster()
-    cluster.add_node(num_cpus=4, num_gpus=2, include_dashboard=False, object_store_memory=MEMORY)
-    processes = descendants(os.getpid())
+    # Ray notices sooner than it would that a node has died.
+    system = {"health_check_initial_delay_ms": 0, "health_check_period_ms": 500}
+    node = {"num_cpus": 4, "num_gpus": 2, "object_store_memory": MEMORY, "include_dashboard": False}
+    cluster.add_node(**node, _system_config=system)
+    processes = descendants(os.getpid()) - others
     yield cluster
     cluster.shutdown()
     wait_for(lambda: not any(map(is_running, processes)))
 
 
-@pytest.fixture
-def work(functions: Any) -> Work:
-    work: Work = functions.work
-    return work
-
-
-def descendants(process: int) -> set[int]:
-    """The processes that it has started, and so on."""
-    parents = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = status.read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        parents[int(status.parent.name)] = int(fields[1])
-    found = {process}
-    while more := {child for child, parent in parents.items() if parent in found} - found:
-        found |= more
-    return found - {process}
-
-
-def name_of(process: int) -> str:
-    return Path(f"/proc/{process}/comm").read_text().strip()
-
-
-def is_running(process: int) -> bool:
-    status = Path(f"/proc/{process}/stat")
-    try:
-        return status.read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 20) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
-
 def test_each_task_ends_once_whatever_its_process_does(
-    cluster: Any, work: Work, monkeypatch: pytest.MonkeyPatch
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_ray, "TRIES", 2)
     bad = ["killed", "crashed", "wrong", "unexpected", "exits", "odd"]
@@ -275,42 +137,36 @@ def test_each_task_ends_once_whatever_its_process_does(
     assert failed.keys() == set(bad)
     assert failed["wrong"] == "a reason"
     assert failed["unexpected"] == "unexpected ZeroDivisionError: several lines"
-    assert failed["odd"] == "unexpected Odd: a word"
+    assert failed["odd"] == "unexpected OddError: a word"
     for task in ("killed", "crashed", "exits"):
         assert "its process died 2 times" in failed[task]
 
 
-def test_a_task_whose_process_dies_is_begun_again(
-    cluster: Any, functions: Any, tmp_path: Path
-) -> None:
+def test_a_task_whose_process_dies_is_begun_again(cluster: Any, tmp_path: Path) -> None:
     task = tmp_path / "begun"
-    with closing(
-        engine_ray.run(functions.dies_at_first, [task], address=cluster.address)
-    ) as events:
+    with closing(engine_ray.run(dies_at_first, [task], address=cluster.address)) as events:
         assert next(events) == Progress(task, 1)
         task.with_name("told").touch()
         assert list(events) == [Progress(task, 1), Done(task, "alive")]
 
 
-def test_progress_arrives_while_the_task_runs(cluster: Any, functions: Any, tmp_path: Path) -> None:
+def test_progress_arrives_while_the_task_runs(cluster: Any, tmp_path: Path) -> None:
     task = tmp_path / "go on"
-    with closing(engine_ray.run(functions.waits_for, [task], address=cluster.address)) as events:
+    with closing(engine_ray.run(waits_for, [task], address=cluster.address)) as events:
         assert next(events) == Progress(task, "begun")
         task.touch()
         assert list(events) == [Done(task, "ended")]
 
 
-def test_a_process_takes_one_task_after_another(cluster: Any, work: Work) -> None:
+def test_a_process_takes_one_task_after_another(cluster: Any) -> None:
     events = list(engine_ray.run(work, ["who"] * 200, 2, address=cluster.address))
     assert len(events) == 200
     assert len({event.result for event in events if isinstance(event, Done)}) <= 2
 
 
-def test_a_process_for_which_nothing_is_left_ends(
-    cluster: Any, functions: Any, tmp_path: Path
-) -> None:
+def test_a_process_for_which_nothing_is_left_ends(cluster: Any, tmp_path: Path) -> None:
     tasks = [tmp_path / "short", tmp_path / "long"]
-    events = list(engine_ray.run(functions.ends_after, tasks, address=cluster.address))
+    events = list(engine_ray.run(ends_after, tasks, address=cluster.address))
     assert events == [
         Done(tasks[0], "at once"),
         Done(tasks[1], "after the process of the other"),
@@ -318,7 +174,7 @@ def test_a_process_for_which_nothing_is_left_ends(
 
 
 def test_a_process_goes_on_after_a_bad_input_but_not_after_an_unexpected_error(
-    cluster: Any, work: Work
+    cluster: Any,
 ) -> None:
     tasks = ["who", "wrong", "who", "unexpected", "who"]
     first, _, second, _, third = engine_ray.run(work, tasks, 1, address=cluster.address)
@@ -328,9 +184,9 @@ def test_a_process_goes_on_after_a_bad_input_but_not_after_an_unexpected_error(
     assert first.result == second.result != third.result
 
 
-def test_each_task_has_its_share_of_one_gpu(cluster: Any, functions: Any, tmp_path: Path) -> None:
+def test_each_task_has_its_share_of_one_gpu(cluster: Any, tmp_path: Path) -> None:
     tasks = [tmp_path / str(i) for i in range(4)]
-    events = list(engine_ray.run(functions.device, tasks, address=cluster.address, gpus_a_task=0.5))
+    events = list(engine_ray.run(device, tasks, address=cluster.address, gpus_a_task=0.5))
     devices = [event.result for event in events if isinstance(event, Done)]
     assert sorted(devices) == ["0", "0", "1", "1"]
 
@@ -354,7 +210,7 @@ def test_how_many_tasks_nodes_hold(
     assert engine_ray._slots(nodes, gpus_a_task) == slots
 
 
-def test_closing_ends_what_the_processes_are_at(cluster: Any, work: Work) -> None:
+def test_closing_ends_what_the_processes_are_at(cluster: Any) -> None:
     with closing(engine_ray.run(work, ["asleep"] * 9, address=cluster.address)) as events:
         processes = [event.amount for event in itertools.islice(events, 4)]
         assert all(map(is_running, processes))
@@ -366,12 +222,10 @@ def script_at_work(
     folder: Path, *arguments: str
 ) -> Iterator[tuple[subprocess.Popen[str], set[int]]]:
     """A script that has two tasks done, and the processes that are at them."""
-    script = folder / "script.py"
-    script.write_text(SCRIPT)
     ours = {"RAY_AUTH_MODE", "RAY_USAGE_STATS_ENABLED"} if not arguments else set()
     environment = {name: value for name, value in os.environ.items() if name not in ours}
     with subprocess.Popen(
-        [sys.executable, "-W", "error", script, *arguments],
+        [sys.executable, "-W", "error", HELPERS / "ray_caller.py", *arguments],
         env=environment | {"HOME": str(folder)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -384,7 +238,7 @@ def script_at_work(
         yield process, workers
 
 
-def test_ctrl_c_reaches_the_caller_only(work: Work, tmp_path: Path) -> None:
+def test_ctrl_c_reaches_the_caller_only(tmp_path: Path) -> None:
     with script_at_work(tmp_path) as (process, workers):
         started = descendants(process.pid)
         assert workers < started
@@ -398,7 +252,7 @@ def test_ctrl_c_reaches_the_caller_only(work: Work, tmp_path: Path) -> None:
     wait_for(lambda: not any(map(is_running, started)), seconds=5)
 
 
-def test_nothing_outlives_a_caller_that_runs_ray_itself(work: Work, tmp_path: Path) -> None:
+def test_nothing_outlives_a_caller_that_runs_ray_itself(tmp_path: Path) -> None:
     with script_at_work(tmp_path) as (process, workers):
         started = descendants(process.pid)
         assert workers < started
@@ -408,7 +262,7 @@ def test_nothing_outlives_a_caller_that_runs_ray_itself(work: Work, tmp_path: Pa
         os.kill(helper, signal.SIGKILL)
 
 
-def test_nothing_outlives_the_caller_of_a_cluster(cluster: Any, work: Work, tmp_path: Path) -> None:
+def test_nothing_outlives_the_caller_of_a_cluster(cluster: Any, tmp_path: Path) -> None:
     with script_at_work(tmp_path, cluster.address) as (process, workers):
         process.kill()
     wait_for(lambda: not any(map(is_running, workers)))
@@ -422,9 +276,7 @@ def silent() -> str:
         return f"127.0.0.1:{unused.getsockname()[1]}"
 
 
-def test_a_cluster_that_does_not_answer(
-    work: Work, silent: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cluster_that_does_not_answer(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
     started = time.monotonic()
     for address in (silent, "no-such-host.invalid:6379"):
         with pytest.raises(InputError, match=f"No Ray cluster answers at {address}"):
@@ -438,7 +290,7 @@ def test_a_cluster_that_does_not_answer(
     assert time.monotonic() - started < 20
 
 
-def test_ray_is_not_installed(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ray_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InputError, match=r"pip install '.\[ray\]'"):
         next(engine_ray.run(work, ["a"]))
@@ -449,7 +301,7 @@ def test_ray_is_not_loaded_unless_it_is_used() -> None:
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
-def test_ray_is_in_use_already(cluster: Any, work: Work) -> None:
+def test_ray_is_in_use_already(cluster: Any) -> None:
     import ray
 
     ray.init(cluster.address, logging_level="CRITICAL", log_to_driver=False)
@@ -461,11 +313,11 @@ def test_ray_is_in_use_already(cluster: Any, work: Work) -> None:
         ray.shutdown()
 
 
-def test_no_tasks_need_no_ray(work: Work, silent: str) -> None:
+def test_no_tasks_need_no_ray(silent: str) -> None:
     assert list(engine_ray.run(work, [], address=silent)) == []
 
 
-def test_wrong_numbers(work: Work) -> None:
+def test_wrong_numbers() -> None:
     with pytest.raises(InputError, match="workers is 0"):
         next(engine_ray.run(work, ["a"], 0))
     for gpus in (-1.0, 1.5):
@@ -484,7 +336,7 @@ def test_a_function_that_the_nodes_cannot_import(
 
 
 def test_processes_that_do_not_start_at_first(
-    cluster: Any, work: Work, monkeypatch: pytest.MonkeyPatch
+    cluster: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import ray
 
@@ -504,7 +356,7 @@ def test_processes_that_do_not_start_at_first(
         next(engine_ray.run(work, ["a"], address=cluster.address))
 
 
-def test_no_node_can_hold_a_task(cluster: Any, work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_node_can_hold_a_task(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="has a CPU and 3 GPUs"):
         next(engine_ray.run(work, ["a"], address=cluster.address, gpus_a_task=3))
 
@@ -516,9 +368,7 @@ def test_no_node_can_hold_a_task(cluster: Any, work: Work, monkeypatch: pytest.M
             list(events)
 
 
-def test_ray_dies_on_this_machine(
-    cluster: Any, work: Work, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ray_dies_on_this_machine(cluster: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     import ray
 
     nodes = ray.nodes
@@ -529,14 +379,12 @@ def test_ray_dies_on_this_machine(
             list(events)
 
 
-def test_nodes_come_and_die_and_nothing_is_lost_or_done_twice(
-    cluster: Any, functions: Any, tmp_path: Path
-) -> None:
+def test_nodes_come_and_die_and_nothing_is_lost_or_done_twice(cluster: Any, tmp_path: Path) -> None:
     tasks = [tmp_path / str(seed) for seed in range(9)]
     at_half: dict[Path, int] = {}
     ended: Counter[Path] = Counter()
     node: Any = None
-    with closing(engine_ray.run(functions.flow_of, tasks, address=cluster.address)) as events:
+    with closing(engine_ray.run(flow_of, tasks, address=cluster.address)) as events:
         for event in itertools.islice(events, 6):
             assert isinstance(event, Progress)
             at_half[event.task] = event.amount
@@ -559,20 +407,18 @@ def test_nodes_come_and_die_and_nothing_is_lost_or_done_twice(
         processes = task.with_name(f"{task.name}.begun").read_text().split()
         assert len(processes) == (2 if task in lost else 1)
         assert int(processes[-1]) not in killed
-        video = functions.frames(int(task.name))
-        assert task.read_bytes() == b"".join(map(functions.solved, video, video[1:]))
+        video = frames(int(task.name))
+        assert task.read_bytes() == b"".join(map(solved, video, video[1:]))
 
 
-def test_an_extraction_outlives_a_node_that_dies(
-    cluster: Any, functions: Any, tmp_path: Path
-) -> None:
+def test_an_extraction_outlives_a_node_that_dies(cluster: Any, tmp_path: Path) -> None:
     signal.alarm(180)  # Ray takes its time to notice
     videos, here, there = (tmp_path / name for name in ("videos", "here", "there"))
     for seed in range(10):
         rng = np.random.default_rng(seed)
         still = rng.integers(0, 256, (80, 160, 3), dtype=np.uint8)
         write_video(videos / f"{seed}.avi", np.stack([still[:, t : t + 96] for t in range(40)]))
-    settings = Settings(solver="cpu", params=TVL1Params(warps=4, epsilon=1e-6))
+    settings = Settings(solver="cpu", params=TVL1Params(warps=2, outer_iterations=4, epsilon=1e-6))
     node = cluster.add_node(num_cpus=2, object_store_memory=MEMORY)
     raylet = node.all_processes["raylet"][0].process
 

@@ -9,29 +9,16 @@ import time
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 
 from flow.__main__ import main
 from flow.store import find_store_files, read_meta, verify
+from video_files import sliding, write
 
 QUICK = [
     *("--solver", "opencv", "--workers", "1", "--params.scales", "1", "--params.warps", "1"),
     *("--params.inner-iterations", "3", "--params.outer-iterations", "1", "--params.median", "1"),
 ]
-
-
-def write_video(path: Path, count: int = 3, size: tuple[int, int] = (32, 24)) -> Path:
-    rng = np.random.default_rng(0)
-    texture = cv2.resize(rng.integers(0, 256, (8, 12, 3), dtype=np.uint8), (2 * size[0], size[1]))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    codec = cv2.VideoWriter_fourcc(*"MJPG")
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, codec, 10, size)
-    assert writer.isOpened()
-    for k in range(count):
-        writer.write(texture[:, k % size[0] : k % size[0] + size[0]])
-    writer.release()
-    return path
 
 
 def status(*arguments: str | Path) -> object:
@@ -45,7 +32,7 @@ def test_extract_verify_show(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    write_video(tmp_path / "-videos" / "wave" / "a.b.avi")
+    write(tmp_path / "-videos" / "wave" / "a.b.avi", sliding(3, 24, 32))
     store = tmp_path / "store"
     assert (
         status("extract", *QUICK, "--bound", "15", "--quality", "90", "--", "-videos", store) == 0
@@ -78,7 +65,7 @@ def test_failures_give_1_and_the_others_are_stored(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     videos, store = tmp_path / "videos", tmp_path / "store"
-    write_video(videos / "good.avi")
+    write(videos / "good.avi", sliding(3, 24, 32))
     for k in range(12):
         (videos / f"bad {k:02d}.avi").touch()
     assert status("extract", videos, store, *QUICK) == 1
@@ -97,7 +84,7 @@ def test_wrong_usage_gives_2_and_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     videos, store, empty = tmp_path / "videos", tmp_path / "store", tmp_path / "empty"
-    video = write_video(videos / "good.avi")
+    video = write(videos / "good.avi", sliding(3, 24, 32))
     empty.mkdir()
     for arguments, word in (
         (("extract", tmp_path / "absent", store), "no folder"),
@@ -124,7 +111,7 @@ def test_wrong_usage_gives_2_and_one_line(
 
 def test_another_kind_of_flow_gives_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     videos, store = tmp_path / "videos", tmp_path / "store"
-    write_video(videos / "good.avi")
+    write(videos / "good.avi", sliding(3, 24, 32))
     assert status("extract", videos, store, *QUICK) == 0
     capsys.readouterr()
     assert status("extract", videos, store, *QUICK, "--encoding", "dense_flow") == 2
@@ -142,8 +129,8 @@ def test_help_names_what_can_be_given(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_ctrl_c_ends_quickly_and_another_run_goes_on(tmp_path: Path) -> None:
     videos, store = tmp_path / "videos", tmp_path / "store"
-    write_video(videos / "a.avi")
-    write_video(videos / "b.avi", count=2000, size=(160, 120))
+    write(videos / "a.avi", sliding(3, 24, 32))
+    write(videos / "b.avi", sliding(2000, 120, 160))
     command = [sys.executable, "-m", "flow", "extract", videos, store, *QUICK]
     command[command.index("1")] = "2"
     command[command.index("3")] = "300"  # iterations: the longer video takes a while
@@ -167,7 +154,7 @@ def test_ctrl_c_ends_quickly_and_another_run_goes_on(tmp_path: Path) -> None:
     assert verify(store / "a.zip") == []
     assert (store / "manifest.csv").read_text().count("\n") == 2
 
-    write_video(videos / "b.avi")
+    write(videos / "b.avi", sliding(3, 24, 32))
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0
     assert "1 videos stored, 1 already there, 0 failed" in done.stdout

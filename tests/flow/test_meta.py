@@ -7,23 +7,7 @@ import pytest
 
 from flow.errors import InputError
 from flow.meta import IMPORTED, Meta
-from flow.tvl1 import TVL1Params
-
-META = Meta(
-    source="daria bend.avi",
-    source_bytes=1234,
-    source_sha256="0f" * 32,
-    frames=5,
-    fps=25.0,
-    width=33,
-    height=24,
-    decoder="opencv 5.0.0",
-    solver="opencv",
-    params=dataclasses.asdict(TVL1Params()),
-    bound=20.0,
-    encoding="symmetric",
-    clipped=0.125,
-)
+from store_files import META
 
 
 def test_meta_data_comes_back_from_json() -> None:

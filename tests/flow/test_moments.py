@@ -1,6 +1,6 @@
 """Moments of store files and of videos. Kinds: known answer, round trip, identity."""
 
-import dataclasses
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 from flow import decode, encode, tvl1
 from flow.encoding import Scheme
 from flow.errors import InputError
-from flow.meta import Codec, Meta
+from flow.meta import Codec
 from flow.moments import ComputedMoments, Moment, StoredMoments
 from flow.store import StoreFile, StoreWriter
-from flow.tvl1 import TVL1Params
 from flow.video import Video, grey
+from store_files import META
+from video_files import write
 
 HEIGHT, WIDTH, FRAMES = 24, 32, 70
 
@@ -27,12 +28,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rng = np.random.default_rng(1)
     coarse = rng.integers(0, 256, (8, 64, 3), dtype=np.uint8)
     texture = cv2.resize(coarse, (WIDTH + 2 * FRAMES, HEIGHT))
-    codec = cv2.VideoWriter_fourcc(*"MJPG")
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, codec, 10, (WIDTH, HEIGHT))
-    for k in range(FRAMES):
-        writer.write(texture[:, 2 * k : 2 * k + WIDTH])
-    writer.release()
-    return path
+    return write(path, [texture[:, 2 * k : 2 * k + WIDTH] for k in range(FRAMES)], rate=10)
 
 
 def write_store(
@@ -51,24 +47,8 @@ def write_store(
             writer.add_frame(np.full((*images.shape[1:3], 3), 10 * (k + 1), np.uint8))
         for image in images:
             writer.add_flow(image)
-        meta = Meta(
-            source="video.avi",
-            source_bytes=1,
-            source_sha256="0" * 64,
-            frames=frames,
-            fps=12.5,
-            width=images.shape[2],
-            height=images.shape[1],
-            decoder="none",
-            solver="opencv",
-            params=dataclasses.asdict(TVL1Params()),
-            bound=bound,
-            encoding=encoding,
-            clipped=0.0,
-            codec=codec,
-            rgb=rgb,
-        )
-        writer.finish(meta)
+        meta = replace(META, frames=frames, fps=12.5, width=images.shape[2], height=images.shape[1])
+        writer.finish(replace(meta, bound=bound, encoding=encoding, codec=codec, rgb=rgb))
     return path
 
 
@@ -201,4 +181,4 @@ def test_a_moment_checks_itself() -> None:
         {"bound": 0.0},
     ):
         with pytest.raises(ValueError, match="Moment"):
-            dataclasses.replace(good, **wrong)  # type: ignore[arg-type]
+            replace(good, **wrong)  # type: ignore[arg-type]

@@ -70,7 +70,8 @@ def test_an_early_end_closes_the_stages_before_and_leaves_no_thread() -> None:
             ended.set()
 
     before = threading.active_count()
-    with closing(ahead(ahead(items()))) as coming:
+    first = items()  # which is still referred to: nothing but closing ends it
+    with closing(ahead(ahead(first))) as coming:
         assert next(coming) == 0
     assert ended.is_set()
     assert threading.active_count() == before

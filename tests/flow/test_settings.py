@@ -1,6 +1,6 @@
 """Settings of an extraction. Kinds: known answer (refusals), round trip (through the meta data)."""
 
-import dataclasses
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -10,22 +10,11 @@ from flow.errors import InputError
 from flow.meta import SETTINGS, Meta
 from flow.settings import Settings
 from flow.tvl1 import TVL1Params
+from store_files import META
 
 
 def meta(settings: Settings) -> Meta:
-    return Meta(
-        source="a.avi",
-        source_bytes=1,
-        source_sha256="0" * 64,
-        frames=2,
-        fps=25.0,
-        width=8,
-        height=8,
-        decoder="none",
-        clipped=0.0,
-        version=settings.version(),
-        **settings.recorded(),
-    )
+    return replace(META, version=settings.version(), **settings.recorded())
 
 
 @pytest.mark.parametrize(
@@ -56,7 +45,7 @@ def test_what_is_recorded_is_what_was_set(settings: Settings) -> None:
 )
 def test_a_difference_is_named(change: dict[str, Any], words: str) -> None:
     stored = meta(Settings(solver="cpu"))
-    settings = dataclasses.replace(Settings(solver="cpu"), **change).resolved()
+    settings = replace(Settings(solver="cpu"), **change).resolved()
     assert settings.difference(stored) == words
 
 
@@ -71,3 +60,17 @@ def test_a_solver_that_cannot_run_is_refused_where_it_is_to() -> None:
     with pytest.raises(InputError, match="sampling"):
         settings.resolved()
     assert settings.resolved(try_it=False) == settings
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *({"bound": 0}, {"encoding": "other"}, {"quality": 0}, {"quality": 101}, {"step": 0}),
+        *({"short_side": 0}, {"codec": "gif"}, {"algorithm": "other"}),
+        {"algorithm": "dis", "solver": "cpu"},
+        {"algorithm": "farneback", "params": TVL1Params(tau=0.2)},
+    ],
+)
+def test_settings_check_themselves(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InputError):
+        Settings(**wrong)

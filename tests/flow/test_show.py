@@ -1,12 +1,12 @@
 """Showing flow. Kinds: known answer, round trip (what is written is read), death by Ctrl-C."""
 
-import dataclasses
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from flow import decode, encode
 from flow.colour import colour
 from flow.errors import InputError
-from flow.meta import Meta
 from flow.moments import Moment
 from flow.show import full_colour, show, spread
 from flow.store import StoreWriter
-from flow.tvl1 import TVL1Params
+from store_files import META
+from video_files import write
 
 ROOT = Path(__file__).resolve().parents[2]
 HEIGHT, WIDTH, FRAMES = 120, 160, 13
@@ -40,24 +40,8 @@ def write_store_file(path: Path, size: tuple[int, int] = (HEIGHT, WIDTH), rgb: b
             writer.add_frame(np.full((*size, 3), 10 * number + 3, np.uint8))
         for number in range(1, FRAMES):
             writer.add_flow(encode(np.full((*size, 2), (number / 2, -1), np.float32), 15.0))
-        meta = Meta(
-            source="video.avi",
-            source_bytes=1,
-            source_sha256="0" * 64,
-            frames=FRAMES,
-            fps=12.5,
-            width=size[1],
-            height=size[0],
-            decoder="none",
-            solver="opencv",
-            params=dataclasses.asdict(TVL1Params()),
-            bound=15.0,
-            encoding="symmetric",
-            clipped=0.0,
-            codec="png",
-            rgb=rgb,
-        )
-        writer.finish(meta)
+        meta = replace(META, frames=FRAMES, fps=12.5, width=size[1], height=size[0])
+        writer.finish(replace(meta, bound=15.0, codec="png", rgb=rgb))
     return path
 
 
@@ -67,14 +51,8 @@ def write_video(path: Path, frames: int = FRAMES, size: tuple[int, int] = (HEIGH
     rng = np.random.default_rng(1)
     coarse = rng.integers(0, 200, (height // 8, width // 4, 3), dtype=np.uint8)
     texture = cv2.resize(coarse, (3 * width, height))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    codec = cv2.VideoWriter_fourcc(*"MJPG")
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, codec, 10, (width, height))
-    for k in range(frames):
-        left = 2 * (k % width)
-        writer.write(texture[:, left : left + width])
-    writer.release()
-    return path
+    places = [2 * (k % width) for k in range(frames)]
+    return write(path, [texture[:, left : left + width] for left in places], rate=10)
 
 
 @pytest.fixture(scope="module")

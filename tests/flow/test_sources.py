@@ -5,7 +5,6 @@ import os
 import warnings
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from flow.errors import InputError
 from flow.image_folder import ImageFolder
 from flow.sources import find_videos, open_video, origin, source_bytes, source_id, take_shard
 from flow.video import Video
+from video_files import write
 
 
 def touch(folder: Path, *names: str) -> None:
@@ -203,12 +203,7 @@ def test_either_is_opened(tmp_path: Path) -> None:
     folder.mkdir()
     for number, frame in enumerate(frames):
         cv2.imwrite(str(folder / f"{number}.png"), frame[..., ::-1])
-    with av.open(str(tmp_path / "video.avi"), "w") as container:
-        stream = container.add_stream("ffv1", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 24, 16, "bgr0"
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, "rgb24")))
-        container.mux(stream.encode(None))
+    write(tmp_path / "video.avi", frames, "ffv1")
     opened = [open_video(path) for path in find_videos(tmp_path)]
     assert [type(video) for video in opened] == [ImageFolder, Video]
     for video in opened:
@@ -229,3 +224,14 @@ def test_shards_hold_each_video_once() -> None:
     for wrong in ("0/3", "4/3", "1", "a/b", "1/0", "-1/3"):
         with pytest.raises(InputError, match="shard"):
             take_shard(videos, wrong)
+
+
+def test_which_videos_are_found(tmp_path: Path) -> None:
+    for name in ("b.avi", "a/deep/er/c.MkV", ".hidden.avi", ".folder/d.avi", "e.txt", "f.zip"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "a" / "loop").symlink_to(tmp_path)
+    (tmp_path / "itself.avi").symlink_to(tmp_path / "itself.avi")
+    (tmp_path / "alias").symlink_to(tmp_path / "a" / "deep")
+    found = [path.relative_to(tmp_path).as_posix() for path in find_videos(tmp_path)]
+    assert found == ["a/deep/er/c.MkV", "alias/er/c.MkV", "b.avi", "itself.avi"]

@@ -14,8 +14,10 @@ from flow.settings import Settings
 from flow.sources import find_videos, take_shard
 from flow.status import status, verify_store
 from flow.store import find_store_files
+from store_files import failures, manifest
 from twostream.demo import write_video
 
+pytestmark = pytest.mark.usefixtures("in_process")
 QUICK = Settings(params=TVL1Params(scales=1, warps=1, inner_iterations=2, outer_iterations=1))
 
 
@@ -62,6 +64,22 @@ def test_shards_do_not_forget_each_others_failures(videos: Path, tmp_path: Path)
     assert status(videos, store, progress=False).failed == ("class/b.avi",)
     with (store / "failures.csv").open() as file:
         assert [row["video"] for row in csv.DictReader(file)] == ["class/b.avi"]
+
+
+def test_a_shard_tells_of_each_failure_once_and_forgets_what_is_mended(
+    videos: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    (videos / "a.avi").write_bytes(b"no video")
+    (videos / "class/b.avi").write_bytes(b"no video")
+    for shard in ("1/2", "2/2", "1/2"):
+        run(videos, store, shard=shard)
+    assert list(failures(store)) == ["a.avi", "class/b.avi"]
+    (videos / "a.avi").write_bytes((videos / "d.avi").read_bytes())
+    run(videos, store, shard="1/2")
+    assert list(failures(store)) == ["class/b.avi"]
+    rows = manifest(store).values()
+    assert [row["status"] for row in rows] == ["stored", "failed", "stored", "stored"]
 
 
 def test_status_on_the_command_line(
