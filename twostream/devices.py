@@ -1,15 +1,11 @@
 """The device that computes, and the precision that it computes in."""
 
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 import torch
 
 from flow.errors import InputError
-from twostream.experiments import Precision
-
-# What Linux calls bfloat16 arithmetic of x86 and of ARM processors.
-CPU_BF16 = {"avx512_bf16", "amx_bf16", "bf16"}
+from twostream.models.inference import Precision, has_bfloat16
 
 
 def choose_device(device: str = "auto") -> torch.device:
@@ -27,16 +23,7 @@ def choose_device(device: str = "auto") -> torch.device:
     return chosen
 
 
-def computes_bf16(device: torch.device) -> bool:
-    """Whether the device has bfloat16 arithmetic of its own, rather than an emulation."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    description = Path("/proc/cpuinfo")
-    words = description.read_text().split() if description.is_file() else []
-    return device.type == "cpu" and not CPU_BF16.isdisjoint(words)
-
-
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
     """A context that computes in ``precision`` on ``device``; weights and sums stay fp32."""
-    bf16 = precision == "bf16" or (precision == "auto" and computes_bf16(device))
+    bf16 = precision == "bf16" or (precision == "auto" and has_bfloat16(device))
     return torch.autocast(device.type, torch.bfloat16, enabled=bf16)

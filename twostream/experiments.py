@@ -13,9 +13,9 @@ from typing import Any, Literal
 from flow.errors import InputError
 from twostream.data.transforms import Augmentation, Geometry
 from twostream.models import MODELS
+from twostream.models.inference import Precision
 from twostream.models.published import LineageName
 
-Precision = Literal["auto", "fp32", "bf16"]
 ValidateOn = Literal["nothing", "held_out", "test"]
 
 
@@ -36,6 +36,8 @@ class Experiment:
         lineage: Of 2D weights, where their file does not tell: as ``load_weights`` takes it.
         temporal_start: How temporal kernels start: at the 2D net ("identity") or small and random
             with deviation 0.001 ("gaussian"). Kernels that were trained on clips stay.
+        last_layer: How it starts: as the weights bring it, else at random ("random"), or as the
+            best one for the network's features of the training clips ("fitted").
         freeze_batchnorm: Hold all BatchNorms but the first at their statistics, scale and shift.
         dropout: Share of the pooled features that is dropped before the last layer.
         clip_length: Frames, or flow fields, in a clip.
@@ -84,6 +86,7 @@ class Experiment:
     weights: Path | None = None
     lineage: LineageName | None = None
     temporal_start: Literal["identity", "gaussian"] = "identity"
+    last_layer: Literal["random", "fitted"] = "random"
     freeze_batchnorm: bool = True
     dropout: float = 0.9
     clip_length: int = 16

@@ -11,16 +11,15 @@ from flow.errors import InputError
 from flow.files import make_writable, remove_leftovers, write_atomically
 from twostream.checkpoints import Checkpoints
 from twostream.data.annotations import Annotations, Video
-from twostream.devices import choose_device as choose_device
 from twostream.distributed import World, alone
 from twostream.feeding import steps, training_clips
 from twostream.initialisation import initialise
 from twostream.interruption import Interrupted, Interruption
+from twostream.linear_head import fit_last_layer
 from twostream.log import Epoch, Log
 from twostream.models import P3D
 from twostream.optimisation import rate_at
-from twostream.runs import Checkpoint, Run, refuse_other
-from twostream.runs import report_missing as report_missing
+from twostream.runs import Checkpoint, Run, refuse_other, report_missing
 from twostream.trainer import Trainer
 from twostream.validation import Selection, Sides, Validator, sides
 
@@ -73,7 +72,7 @@ def train(
     checkpoints = Checkpoints(folder, minutes, keep)
     torch.manual_seed(run.experiment.seed)
     model = run.build(len(annotations.classes))
-    begun = _begin(model, run, annotations, videos, checkpoints, world)
+    begun = _begin(model, run, annotations, videos, checkpoints, workers, world)
     log = Log(folder, run.stream, run.experiment, len(videos.train), begun.step, world, workers)
     with log, Interruption(repeated=world.size == 1) as interruption:
         _Loop(model, videos, begun, checkpoints, log, interruption, workers, world).go()
@@ -174,6 +173,7 @@ def _begin(
     annotations: Annotations,
     videos: Sides,
     checkpoints: Checkpoints,
+    workers: int,
     world: World,
 ) -> Checkpoint:
     """Where training goes on from, or begins; ``model`` gets its weights."""
@@ -192,6 +192,8 @@ def _begin(
         return replace(before, run=run)
     start = initialise(model, run, annotations, videos.validation)
     world.say(start.notes)
+    if run.experiment.last_layer == "fitted":
+        world.say(fit_last_layer(model, run, videos.train, workers, world.device))
     return Checkpoint(
         run,
         annotations.name,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from twostream.models.input import InputConvention
-from twostream.models.network import P3D, Form, parameter_groups, start_temporal
+from twostream.models.network import P3D, Form, start_temporal
 from twostream.models.p3d import p3d63, p3d131, p3d199, p3d_small
 from twostream.models.p3d_basic import p3d_resnet18, p3d_resnet34
 from twostream.models.p3d_densenet import p3d_densenet121, p3d_densenet169
@@ -47,6 +47,5 @@ __all__ = [
     "p3d_seresnet101",
     "p3d_seresnet152",
     "p3d_small",
-    "parameter_groups",
     "start_temporal",
 ]

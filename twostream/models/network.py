@@ -261,27 +261,3 @@ def start_temporal(model: P3D, start: TemporalStart = "identity") -> None:
                 block.kind.start_inert(temporal.conv.weight)
             else:
                 temporal.conv.reset_parameters()
-
-
-def parameter_groups(
-    model: P3D,
-    lr: float,
-    weight_decay: float,
-    fc_weight_ratio: float = 10.0,
-    fc_bias_ratio: float = 20.0,
-) -> list[dict[str, Any]]:
-    """Groups for a torch optimiser: all but fc, fc's weights, fc's biases; none that is frozen.
-
-    The ratios of the last layer's learning rates to ``lr`` are those of the author's Caffe files.
-    """
-    body: list[Tensor] = [p for name, p in model.named_parameters() if name[:3] != "fc."]
-    groups: list[tuple[str, float, list[Tensor]]] = [
-        ("body", lr, body),
-        ("fc.weight", lr * fc_weight_ratio, [model.fc.weight]),
-        ("fc.bias", lr * fc_bias_ratio, [model.fc.bias]),
-    ]
-    return [
-        {"name": name, "params": learned, "lr": rate, "weight_decay": weight_decay}
-        for name, rate, values in groups
-        if (learned := [value for value in values if value.requires_grad])
-    ]

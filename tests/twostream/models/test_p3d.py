@@ -24,7 +24,6 @@ from twostream.models import (
     p3d131,
     p3d199,
     p3d_small,
-    parameter_groups,
     start_temporal,
 )
 from twostream.models.layers import FLAT, KINDS, BatchNorm, ConvBN, SpatialConv, TemporalConv
@@ -469,8 +468,8 @@ def frozen_values(model: P3D, first: bool) -> dict[str, Tensor]:
 
 
 def train_ten_steps(model: P3D) -> None:
-    groups = parameter_groups(model, lr=0.05, weight_decay=0.01)
-    optimizer = torch.optim.SGD(groups, momentum=0.9)
+    values = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.SGD(values, lr=0.05, momentum=0.9, weight_decay=0.01)
     for step in range(10):
         model.eval()  # as between two epochs
         model.train()
@@ -515,28 +514,6 @@ def test_without_freezing_every_batchnorm_moves() -> None:
     train_ten_steps(model)
     for name, value in frozen_values(model, first=False).items():
         assert not torch.equal(value, others[name]), name
-
-
-def test_parameter_groups_hold_each_learned_parameter_once() -> None:
-    model = p3d_small(4, 3)
-    model.freeze_batchnorm()
-    groups = parameter_groups(model, lr=0.01, weight_decay=0.5)
-    assert [(g["name"], g["lr"], g["weight_decay"]) for g in groups] == [
-        ("body", 0.01, 0.5),
-        ("fc.weight", pytest.approx(0.1), 0.5),
-        ("fc.bias", pytest.approx(0.2), 0.5),
-    ]
-    assert groups[1]["params"] == [model.fc.weight]
-    assert groups[2]["params"] == [model.fc.bias]
-    held = [id(parameter) for group in groups for parameter in group["params"]]
-    learned = [id(parameter) for parameter in model.parameters() if parameter.requires_grad]
-    assert sorted(held) == sorted(learned)
-    assert len(learned) < len(list(model.parameters()))
-
-    model.requires_grad_(False)
-    model.fc.weight.requires_grad_(True)
-    groups = parameter_groups(model, 0.01, 0.0, fc_weight_ratio=3)
-    assert [(g["name"], g["lr"]) for g in groups] == [("fc.weight", pytest.approx(0.03))]
 
 
 def test_dropout_drops_features_in_training_only() -> None:

@@ -1,0 +1,63 @@
+"""Known answer: what features separate is separated, and the features stay."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from twostream.data import clips as data_sets
+from twostream.experiments import demo
+from twostream.linear_head import fit_last_layer
+from twostream.models import P3D
+from twostream.runs import Data, Run
+
+
+def fitted(demo_data: Path, classes: int, mirror: bool = False) -> tuple[P3D, Run, str]:
+    experiment = replace(demo(), clip_length=4, crop=(48, 48), test_clips=2, mirror=mirror)
+    data = Data(demo_data / "annotations.csv", demo_data / "store")
+    run = Run(experiment, data, "rgb")
+    torch.manual_seed(0)
+    model = run.build(classes)
+    videos = data.annotations("train")[0].train
+    return model, run, fit_last_layer(model, run, videos, 0, torch.device("cpu"))
+
+
+@torch.no_grad()
+def test_it_is_the_best_layer_for_the_features_as_they_are(demo_data: Path) -> None:
+    model, run, said = fitted(demo_data, classes=12)
+    torch.manual_seed(0)
+    untouched = run.build(12).state_dict()
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, untouched[name]) == (name not in ("fc.weight", "fc.bias")), name
+    videos = run.data.annotations("train")[0].train
+    clips = data_sets.TestClips(
+        run.data.store,
+        videos,
+        "rgb",
+        length=4,
+        clips=2,
+        geometry=run.experiment.geometry(),
+    )
+    right = sum(
+        int((model.eval()(model.input.of_p3d(clip)).argmax(1) == label).sum())
+        for clip, label, _ in clips
+    )
+    share = right / (2 * len(videos))
+    assert share > 0.7
+    assert f"{2 * len(videos)} clips, {share:.1%} of them right" in said
+
+
+def test_mirror_images_count_where_training_mirrors(demo_data: Path) -> None:
+    videos = 24
+    assert f" {2 * videos} clips" in fitted(demo_data, 12)[2]
+    assert f" {4 * videos} clips" in fitted(demo_data, 12, mirror=True)[2]
+
+
+@pytest.mark.parametrize("classes", [13, 20])
+def test_a_class_without_videos_is_never_the_best(demo_data: Path, classes: int) -> None:
+    model, _, _ = fitted(demo_data, classes)
+    with torch.no_grad():
+        best = model.fc(torch.randn(100, model.fc.in_features)).argmax(dim=1)
+    assert model.fc.bias.isfinite().all()
+    assert best.max() < 12
