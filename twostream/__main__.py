@@ -1,4 +1,4 @@
-"""The command line: python -m twostream train | score | fuse | evaluate | export."""
+"""The command line: python -m twostream train | score | fuse | evaluate | features | svm | export."""
 
 import sys
 from typing import Annotated, Any
@@ -8,8 +8,10 @@ import tyro
 from flow.errors import InputError
 from twostream.commands.evaluate import Evaluate
 from twostream.commands.export import Export
+from twostream.commands.features import Features
 from twostream.commands.fuse import Fuse
 from twostream.commands.score import Score
+from twostream.commands.svm import SVM
 from twostream.commands.train import Train
 from twostream.experiments import EXPERIMENTS
 from twostream.interruption import Interrupted
@@ -38,6 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
         | Annotated[Score, tyro.conf.subcommand("score")]
         | Annotated[Fuse, tyro.conf.subcommand("fuse")]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+        | Annotated[Features, tyro.conf.subcommand("features")]
+        | Annotated[SVM, tyro.conf.subcommand("svm")]
         | Annotated[Export, tyro.conf.subcommand("export")]
     )
     config = (tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes)

@@ -1,0 +1,164 @@
+"""How sure an accuracy is, and a difference of two, where videos of one group are not independent.
+
+Convention: ``right`` (V,) says of each video whether its best class is its own, and ``groups`` (V,)
+names the source that it comes from. Accuracies are shares from 0 to 1, intervals are of 95 %.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import binom
+
+from flow.errors import InputError
+from twostream.data.annotations import Video
+from twostream.scores import Scores
+
+RESAMPLES = 10_000
+PERCENTILES = (2.5, 97.5)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two classifiers on the same videos.
+
+    Attributes:
+        difference: Accuracy of the first less that of the second, from -1 to 1.
+        interval: Of the difference, by whole groups.
+        only_first: Videos that the first alone has right.
+        only_second: Videos that the second alone has right.
+        p: Of McNemar's exact test, which takes videos as independent.
+    """
+
+    difference: float
+    interval: tuple[float, float]
+    only_first: int
+    only_second: int
+    p: float
+
+
+def bootstrap_accuracy(
+    right: ArrayLike, groups: ArrayLike, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[float, float]:
+    """The interval of an accuracy, by the percentile bootstrap over whole groups.
+
+    A resample draws as many groups as there are, with replacement, and takes all videos of each
+    (Davison and Hinkley, "Bootstrap Methods and their Application", 1997, sections 3.8 and 5.3).
+    Of few groups the interval is too narrow, and it has no width where all videos are right.
+
+    Raises:
+        InputError: Other than bool (V,) with a group for each, fewer than 2 groups or 1 resample.
+    """
+    return _interval(_bools(right), groups, resamples, seed)
+
+
+def bootstrap_difference(
+    first: ArrayLike,
+    second: ArrayLike,
+    groups: ArrayLike,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """The interval of the first accuracy less the second, on the same videos.
+
+    As `bootstrap_accuracy`; a resample takes what both say of each of its videos.
+    """
+    return _interval(_paired(first, second), groups, resamples, seed)
+
+
+def mcnemar(first: ArrayLike, second: ArrayLike) -> float:
+    """The two-sided p of McNemar's exact test (Psychometrika 12, 1947) for two accuracies.
+
+    Of the videos that one alone has right, each would be either's with probability 1/2. Videos are
+    taken as independent: where those of a group are alike, p is too small.
+
+    Raises:
+        InputError: Other than bool (V,) and bool (V,).
+    """
+    gains = _paired(first, second)
+    alone, either = int((gains > 0).sum()), int((gains != 0).sum())
+    return min(1.0, 2 * float(binom.cdf(min(alone, either - alone), either, 0.5)))
+
+
+def compare(
+    first: Scores,
+    second: Scores,
+    videos: Mapping[str, Video],
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Comparison:
+    """What two scores of the same videos, in any order, differ in.
+
+    Args:
+        first: Of V videos.
+        second: Of the same.
+        videos: The scored videos, and maybe others, by their ids.
+        resamples: Of the bootstrap.
+        seed: Of its draws.
+
+    Raises:
+        InputError: Scores of different videos, or of one that is not among ``videos``.
+    """
+    one, groups = answers(first, videos)
+    if set(first.video_ids) != set(second.video_ids):
+        raise InputError("The scores are of different videos; compare scores of one list.")
+    place = {video: row for row, video in enumerate(second.video_ids)}
+    two = answers(second, videos)[0][[place[video] for video in first.video_ids]]
+    return Comparison(
+        difference=float(one.mean() - two.mean()),
+        interval=bootstrap_difference(one, two, groups, resamples, seed),
+        only_first=int((one & ~two).sum()),
+        only_second=int((two & ~one).sum()),
+        p=mcnemar(one, two),
+    )
+
+
+def answers(
+    scores: Scores, videos: Mapping[str, Video]
+) -> tuple[NDArray[np.bool_], NDArray[np.str_]]:
+    """Which of the scored videos are right, bool (V,), and their groups (V,)."""
+    unknown = [video for video in scores.video_ids if video not in videos]
+    if unknown:
+        raise InputError(
+            f"{len(unknown)} scored videos are not on the list, {unknown[0]!r} first; "
+            "give the lists that they were scored with."
+        )
+    listed = [videos[video] for video in scores.video_ids]
+    right = scores.logits.argmax(axis=1) == [video.label for video in listed]
+    return np.asarray(right, np.bool_), np.array([video.group for video in listed])
+
+
+def _interval(
+    values: NDArray[np.generic], groups: ArrayLike, resamples: int, seed: int
+) -> tuple[float, float]:
+    """Percentiles of the mean of ``values`` (V,) over resamples of whole groups."""
+    names, group = np.unique(np.asarray(groups), return_inverse=True)
+    if group.shape != values.shape:
+        raise InputError(f"There are {values.size} answers and {group.size} groups; give a pair.")
+    if len(names) < 2 or resamples < 1:
+        raise InputError(
+            f"A bootstrap of {len(names)} groups and {resamples} resamples tells nothing; "
+            "give 2 groups and 1 resample, or more."
+        )
+    sums = np.bincount(group, weights=values.astype(np.float64))
+    counts = np.bincount(group)
+    rng = np.random.default_rng(seed)
+    draws = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
+    low, high = np.percentile((draws @ sums) / (draws @ counts), PERCENTILES)
+    return float(low), float(high)
+
+
+def _paired(first: ArrayLike, second: ArrayLike) -> NDArray[np.int64]:
+    """1 where the first alone is right, -1 where the second alone is, else 0."""
+    one, two = _bools(first), _bools(second)
+    if one.shape != two.shape:
+        raise InputError(f"There are {one.size} and {two.size} answers; give those to one list.")
+    return one.astype(np.int64) - two.astype(np.int64)
+
+
+def _bools(values: ArrayLike) -> NDArray[np.bool_]:
+    array = np.asarray(values)
+    if array.dtype != np.bool_ or array.ndim != 1 or not array.size:
+        raise InputError(f"The answers are {array.dtype} {array.shape}; give bool (videos,).")
+    return array
