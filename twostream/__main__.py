@@ -1,4 +1,4 @@
-"""The command line: python -m twostream train | score | fuse | evaluate | features | svm | export."""
+"""The command line: python -m twostream train | score | fuse | evaluate | svm | export ..."""
 
 import sys
 from typing import Annotated, Any

@@ -267,17 +267,24 @@ def modern() -> Experiment:
 def weizmann() -> Experiment:
     """P3D-63 on data sets of some hundred clips, from ImageNet, on a CPU: res4, res5 and fc learn.
 
-    Rates for batches of 16 clips and few steps; less dropout than the paper.
+    The last layer starts fitted to the features, and all of it then learns at a low rate.
     """
     return Experiment(
-        dropout=0.5,
+        last_layer="fitted",
+        dropout=0.3,
         resize=(128, 160),
         crop=(112, 144),
         batch=16,
         clips_at_once=4,
-        steps=60,
-        rate=0.0005,
-        rate_drop_every=45,
+        steps=24,
+        optimiser="adamw",
+        rate=3e-5,
+        schedule="cosine",
+        warmup_steps=2,
+        weight_decay=0.05,
+        fc_weight_rate=1.0,
+        fc_bias_rate=1.0,
+        label_smoothing=0.1,
         rates=(("conv1", 0.0), ("res2", 0.0), ("res3", 0.0)),
         test_clips=5,
     )

@@ -214,6 +214,34 @@ def load_run(folder: Path) -> Run:
         raise InputError(f"{path} does not describe a run ({problem}); train again.") from problem
 
 
+def folds_of(folder: Path, stream: Stream) -> dict[str, Path]:
+    """The folders RUN/<split>/<stream> of a run of several splits, by split; none of one split.
+
+    Raises:
+        InputError: A split that is missing among those that belong together.
+    """
+    paths = sorted(folder.glob(f"*/{stream}/run.json"))
+    runs = {load_run(path.parent).data: path.parent for path in paths}
+    if not runs:
+        return {}
+    first = next(iter(runs))
+    wanted = replace(first, split=together(first.split)).splits()
+    there = {data.split: path for data, path in runs.items()}
+    if absent := [data.split for data in wanted if data.split not in there]:
+        raise InputError(
+            f"{folder} lacks the {stream} stream of {len(absent)} of {len(wanted)} splits, "
+            f"{absent[0]} first; train with --split {together(first.split)}."
+        )
+    return {data.split: there[data.split] for data in wanted}
+
+
+def together(split: str) -> str:
+    """The name of all splits together to which one belongs: "groups", "folds:5", "all"."""
+    kind, _, value = split.partition(":")
+    names = {"group": "groups", "fold": f"folds:{value.rpartition('/')[2]}"}
+    return names.get(kind, "all")
+
+
 def refuse_other(folder: Path, run: Run) -> None:
     """Refuse a folder that holds another run than this, naming the first difference."""
     if not (folder / "run.json").is_file():

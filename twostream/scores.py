@@ -3,9 +3,11 @@
 Labels never travel with scores. They come from the annotations, joined by video id.
 """
 
+import hashlib
 import io
 import json
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +26,9 @@ class Source:
         split: The split, the held-out group or the fold.
         stream: "rgb", "flow", or streams joined by "+".
         protocol: Which clips were scored, and how they were averaged.
-        checkpoint: SHA-256 of the weights; of a fusion, those of its streams joined by "+".
-        store: SHA-256 over what is stored of the scored videos; of a fusion, joined alike.
+        checkpoint: SHA-256 of the weights; of a fusion, those of its streams joined by "+"; of
+            several folds, the hash of theirs.
+        store: SHA-256 over what is stored of the scored videos; of fusion and folds alike.
     """
 
     dataset: str
@@ -115,6 +118,43 @@ class Scores:
                 f"{path} is no score file ({type(problem).__name__}: {problem}); "
                 "write it with: python -m twostream score"
             ) from problem
+
+
+def join(folds: Sequence[Scores], split: str) -> Scores:
+    """The scores of several folds, no video in two of them, as those of one ``split``.
+
+    Raises:
+        InputError: Folds of different data sets, streams, protocols or classes, or a video in two.
+    """
+    first = folds[0]
+    for other in folds[1:]:
+        same = replace(other.source, split="", checkpoint="", store="") == replace(
+            first.source, split="", checkpoint="", store=""
+        )
+        if not same or other.classes != first.classes:
+            raise InputError(
+                f"The scores of {first.source.split} and {other.source.split} come from different "
+                "data sets, streams, protocols or classes; score all folds alike."
+            )
+    return Scores(
+        video_ids=tuple(video for fold in folds for video in fold.video_ids),
+        classes=first.classes,
+        logits=np.concatenate([fold.logits for fold in folds]),
+        clip_logits=np.concatenate([fold.clip_logits for fold in folds]),
+        source=replace(
+            first.source,
+            split=split,
+            checkpoint=_one_hash([fold.source.checkpoint for fold in folds]),
+            store=_one_hash([fold.source.store for fold in folds]),
+        ),
+    )
+
+
+def _one_hash(hashes: list[str]) -> str:
+    """That of all folds, or where they differ, the hash of all."""
+    if len(set(hashes)) == 1:
+        return hashes[0]
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

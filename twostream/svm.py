@@ -148,23 +148,6 @@ def fuse_fold(streams: Sequence[Fold]) -> tuple[Scores, tuple[float, ...]]:
     return added, tuple(factors.tolist())
 
 
-def join_folds(scores: Sequence[Scores], split: str) -> Scores:
-    """The scores of several folds, no video in two of them, as those of one ``split``."""
-    first = scores[0]
-    for other in scores[1:]:
-        if replace(other.source, split="") != replace(first.source, split=""):
-            raise InputError(
-                "The folds' scores come from different sources; score all folds alike."
-            )
-    return Scores(
-        video_ids=tuple(video for fold in scores for video in fold.video_ids),
-        classes=first.classes,
-        logits=np.concatenate([fold.logits for fold in scores]),
-        clip_logits=np.concatenate([fold.clip_logits for fold in scores]),
-        source=replace(first.source, split=split),
-    )
-
-
 def _check(
     features: Features, annotations: Annotations, grid: Sequence[float], inner_folds: int
 ) -> None:

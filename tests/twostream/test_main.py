@@ -133,3 +133,38 @@ def test_the_stored_demo_flow_is_near_the_truth(demo_data: Path) -> None:
     assert error.videos == 36
     assert error.everywhere < error.zero_flow
     assert error.moving < 0.2
+
+
+def test_all_folds_are_trained_scored_and_evaluated_together(
+    demo_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "folds"
+    small = ["--steps", "1", "--batch", "4", "--clip-length", "2", "--crop", "32", "32"]
+    data = ["--lists", str(demo_data / "annotations.csv"), "--store", str(demo_data / "store")]
+    quick = ["--workers", "0"]
+    train = ["train", "demo", *data, "--run", str(run), *small, *quick, "--split", "folds:3"]
+    assert main(train) == 0
+    assert main(["score", str(run), *quick]) == 0
+    files = [str(run / stream / "scores.npz") for stream in ("rgb", "flow")]
+    fused = str(run / "fused.npz")
+    assert main(["fuse", *files, "--out", fused]) == 0
+    assert main(["evaluate", *files, fused, "--report", str(run / "report")]) == 0
+    assert "36 of 36 test videos" in capsys.readouterr().out
+    scores = Scores.load(run / "rgb" / "scores.npz")
+    assert scores.source.split == "folds:3"
+    for fold in ("fold-1of3", "fold-2of3", "fold-3of3"):
+        one = Scores.load(run / fold / "rgb" / "scores.npz")
+        rows = [scores.video_ids.index(video) for video in one.video_ids]
+        assert (scores.logits[rows] == one.logits).all()
+
+    (run / "fold-2of3" / "rgb" / "run.json").unlink()
+    assert main(["score", str(run), *quick]) == 2
+    assert "lacks the rgb stream of 1 of 3 splits, fold:2/3 first" in capsys.readouterr().err
+
+
+def test_scores_are_evaluated_by_lists_alone(run: Path, demo_data: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "scores.npz"
+    moved.write_bytes((run / "rgb" / "scores.npz").read_bytes())
+    command = ["evaluate", str(moved), "--report", str(tmp_path / "report")]
+    assert main(command) == 2
+    assert main([*command, "--lists", str(demo_data / "annotations.csv")]) == 0

@@ -1,5 +1,6 @@
 """Score files: round trip, laws of the softmax (property), and files that are refused."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.special import softmax as scipy_softmax
 
 from flow.errors import InputError
-from twostream.scores import Scores, Source, log_of_mean, softmax
+from twostream.scores import Scores, Source, join, log_of_mean, softmax
 
 SOURCE = Source("ucf101", "1", "rgb", "3 even clips", "c" * 64, "s" * 64)
 
@@ -93,3 +94,32 @@ def test_log_of_mean_has_the_mean_as_its_softmax(logits: np.ndarray) -> None:
     mean = (weights[:, None] * probabilities).sum(axis=0) / weights.sum()
     got = softmax(log_of_mean(probabilities, weights))
     np.testing.assert_allclose(got, mean, rtol=1e-4, atol=1e-30)
+
+
+def fold(split: str, ids: tuple[str, ...], **source: str) -> Scores:
+    made = make(ids)
+    return replace(made, source=replace(SOURCE, split=split, **source))
+
+
+def test_folds_are_joined_as_they_are() -> None:
+    folds = [fold("fold:1/2", ("a", "b"), checkpoint="1"), fold("fold:2/2", ("c",), checkpoint="2")]
+    joined = join(folds, "folds:2")
+    assert joined.video_ids == ("a", "b", "c")
+    np.testing.assert_array_equal(joined.logits[2:], folds[1].logits)
+    np.testing.assert_array_equal(joined.clip_logits[:2], folds[0].clip_logits)
+    assert joined.source.split == "folds:2"
+    assert joined.source.store == SOURCE.store
+    assert len(joined.source.checkpoint) == 64
+    other = join([folds[0], fold("fold:2/2", ("c",), checkpoint="3")], "folds:2")
+    assert other.source.checkpoint != joined.source.checkpoint
+
+
+def test_folds_that_do_not_belong_together_are_refused() -> None:
+    one = fold("fold:1/2", ("a",))
+    for other in (fold("x", ("b",), protocol="other"), fold("x", ("b",), stream="flow")):
+        with pytest.raises(InputError, match="score all folds alike"):
+            join([one, other], "folds:2")
+    with pytest.raises(InputError, match="score all folds alike"):
+        join([one, replace(fold("x", ("b",)), classes=("w", "x", "y", "z"))], "folds:2")
+    with pytest.raises(InputError, match="scored twice"):
+        join([one, one], "folds:2")

@@ -251,17 +251,6 @@ def test_streams_of_other_orders_or_training_videos_are_not_fused() -> None:
         svm.fuse_fold([one, replace(one, labels=one.labels[::-1])])
 
 
-def test_folds_of_other_features_are_not_joined() -> None:
-    listed = videos(groups=4)
-    one = svm.train_and_score(features(listed, noise=1), split(listed)).scores
-    two = svm.train_and_score(features(listed, noise=1), split(listed, "g1")).scores
-    assert len(svm.join_folds([one, two], "groups").video_ids) == 12
-    with pytest.raises(InputError, match="different sources"):
-        svm.join_folds([one, replace(two, source=replace(two.source, checkpoint="x"))], "groups")
-    with pytest.raises(InputError, match="scored twice"):
-        svm.join_folds([one, one], "groups")
-
-
 def test_a_network_that_has_seen_test_videos_is_refused() -> None:
     listed = videos(groups=4)
     seen = replace(META, trained_on=("2/0_0", "0/1_0"))

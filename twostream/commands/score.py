@@ -2,16 +2,23 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tyro.conf import Positional
 
-from twostream.runs import Checkpoint, Data
+from twostream.runs import Data, folds_of, load_run, together
 from twostream.streams import Stream
+
+if TYPE_CHECKING:
+    from twostream.scores import Scores
 
 
 @dataclass(frozen=True)
 class Score:
     """Score the test videos by trained streams; writes RUN/<stream>/scores.npz.
+
+    Of a run of several folds also RUN/<split>/<stream>/scores.npz; the former then holds every
+    video, each scored by the fold that was not trained on it.
 
     Attributes:
         run: Folder of the run.
@@ -34,18 +41,39 @@ class Score:
     device: str = "auto"
 
     def __call__(self) -> int:
-        from twostream.scoring import score
+        from twostream.scores import join
 
         for stream in self.streams:
-            checkpoint = self.run / stream / "checkpoint.pt"
-            scores = score(checkpoint, self._data(checkpoint), self.workers, self.device)
-            path = checkpoint.with_name("scores.npz")
-            scores.save(path)
-            print(f"{stream}: {len(scores.video_ids)} videos; {path}")
+            folds = folds_of(self.run, stream)
+            if not folds:
+                self._score(self.run / stream)
+                continue
+            scores = [self._score(folder) for folder in folds.values()]
+            name = together(next(iter(folds)))
+            if name != "all":  # official splits test videos more than once
+                path = self.run / stream / "scores.npz"
+                path.parent.mkdir(exist_ok=True)
+                joined = join(scores, name)
+                joined.save(path)
+                print(f"{stream}, {name}: {len(joined.video_ids)} videos; {path}")
         return 0
 
-    def _data(self, checkpoint: Path) -> Data:
-        trained = Checkpoint.load(checkpoint).run.data
+    def _score(self, folder: Path) -> "Scores":
+        """Score one stream of one split."""
+        from twostream.checkpoints import to_test
+        from twostream.scoring import score
+
+        checkpoint = to_test(folder)
+        scores = score(checkpoint, self._data(folder), self.workers, self.device)
+        path = folder / "scores.npz"
+        scores.save(path)
+        print(f"{folder.name}: {len(scores.video_ids)} videos; {path}")
+        return scores
+
+    def _data(self, folder: Path) -> Data | None:
+        if not (folder / "run.json").is_file():
+            return None
+        trained = load_run(folder).data
         return replace(
             trained,
             store=self.store or trained.store,

@@ -103,12 +103,12 @@ class SVM:
     def _save(self, name: str, folds: "list[Scores]") -> "Scores":
         """Write the scores of each fold, and of all; gives those of all."""
         from twostream.runs import split_folder
-        from twostream.svm import join_folds
+        from twostream.scores import join
 
         if len(folds) > 1:
             for fold in folds:
                 fold.save(self.out / split_folder(fold.source.split) / name / "scores.npz")
-        joined = join_folds(folds, self.split)
+        joined = join(folds, self.split)
         joined.save(self.out / name / "scores.npz")
         return joined
 

@@ -178,7 +178,8 @@ def csv_annotations(path: Path, split: str) -> Annotations:
             column group each video is a group of its own.
         split: ``"column"`` takes train and test from the column split; ``"group:NAME"`` tests on
             that group and trains on the others; ``"fold:K/N"`` tests on fold K, from 1, of N folds
-            of whole groups, nearly equal in size (scikit-learn's GroupKFold).
+            of whole groups, nearly equal in size (scikit-learn's GroupKFold). ``"groups"`` and
+            ``"folds:N"`` stand for all of these together: every video is tested, none trained on.
 
     Returns:
         Annotations named after the file and its folder ("weizmann/annotations"), the classes its
@@ -187,7 +188,7 @@ def csv_annotations(path: Path, split: str) -> Annotations:
     rows = _csv_rows(path)
     classes = tuple(sorted({row.label for row in rows}))
     videos = _csv_videos(rows, classes)
-    held_out = _csv_held_out(path, rows, split)
+    held_out = [True] * len(rows) if _is_all(split) else _csv_held_out(path, rows, split)
     train = tuple(video for video, held in zip(videos, held_out, strict=True) if not held)
     test = tuple(video for video, held in zip(videos, held_out, strict=True) if held)
     name = f"{path.resolve().parent.name}/{path.stem}"
@@ -460,6 +461,11 @@ def _csv_held_out(path: Path, rows: tuple[_Row, ...], split: str) -> list[bool]:
     if fold := re.fullmatch(r"fold:(\d+)/(\d+)", split):
         return _in_fold(path, rows, int(fold[1]), int(fold[2]))
     raise InputError(f"Split {split!r} of {path} is unknown; give column, group:NAME or fold:K/N.")
+
+
+def _is_all(split: str) -> bool:
+    """Whether all folds together are meant."""
+    return split == "groups" or re.fullmatch(r"folds:\d+", split) is not None
 
 
 def _is_test(row: _Row) -> bool:

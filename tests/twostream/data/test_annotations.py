@@ -468,3 +468,14 @@ def test_hold_out_needs_a_fraction_and_groups():
         hold_out((A, B), 0.5, 0)
     with pytest.raises(InputError, match="no group that can be held out"):
         hold_out((), 0.5, 0)
+
+
+@pytest.mark.parametrize("split", ["groups", "folds:3"])
+def test_all_folds_together_test_every_video_and_train_on_none(tmp_path: Path, split: str) -> None:
+    path = csv_file(tmp_path, "video,label,group\na.avi,x,1\nb.avi,y,2\nc.avi,x,3\nd.avi,y,3\n")
+    every = csv_annotations(path, split)
+    assert every.train == ()
+    assert [video.id for video in every.test] == ["a", "b", "c", "d"]
+    each = [csv_annotations(path, one) for one in folds(path, 3 if ":" in split else None)]
+    assert {video for one in each for video in one.test} == set(every.test)
+    assert {one.classes for one in each} == {every.classes}
