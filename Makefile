@@ -15,7 +15,7 @@ EXPERIMENT ?= demo
 RUN        ?= runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo flow train eval test check lint sanitize clean
+.PHONY: help install demo flow train eval svm test check lint sanitize clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -41,6 +41,10 @@ eval: install $(if $(filter runs/demo,$(RUN)),train) ## Score, fuse and evaluate
 	$(PYTHON) -m twostream score $(RUN)
 	$(PYTHON) -m twostream fuse $(RUN)/rgb/scores.npz $(RUN)/flow/scores.npz --out $(RUN)/fused.npz
 	$(PYTHON) -m twostream evaluate $(RUN)/rgb/scores.npz $(RUN)/flow/scores.npz $(RUN)/fused.npz --report $(RUN)/report
+
+svm: install ## The author's SVM protocol on features: STORE= WEIGHTS= LISTS= SPLIT= RUN= FEATURE_ARGS=
+	$(PYTHON) -m twostream features $(STORE) $(RUN)/features --weights $(WEIGHTS) $(FEATURE_ARGS)
+	$(PYTHON) -m twostream svm $(RUN)/features $(RUN)/svm --dataset $(DATASET) --lists $(LISTS) --split $(SPLIT)
 
 demo/annotations.csv: | install
 	$(PYTHON) -m twostream.demo make demo
