@@ -183,7 +183,7 @@ class StoreFile:
         images = np.empty((len(distinct), self.meta.height, self.meta.width, 3), np.uint8)
         for image, index in zip(images, distinct, strict=True):
             image[:] = self._image(_frame_name(index), cv2.IMREAD_COLOR_RGB)
-        return images[rows]
+        return _at(images, rows)
 
     def flow_images(self, indices: ArrayLike) -> NDArray[np.uint8]:
         """The flow images at ``indices``, each from 0 to T - 2: uint8 (len(indices), H, W, 2)."""
@@ -192,11 +192,10 @@ class StoreFile:
         for image, index in zip(images, distinct, strict=True):
             names = _flow_names(index, self.meta.codec)
             if self.meta.codec == "jpeg":
-                for channel, name in enumerate(names):
-                    image[..., channel] = self._image(name, cv2.IMREAD_GRAYSCALE)
+                cv2.merge([self._image(name, cv2.IMREAD_GRAYSCALE) for name in names], dst=image)
             else:  # OpenCV makes grey and alpha blue, green, red and alpha
                 image[:] = self._image(names[0], cv2.IMREAD_UNCHANGED)[..., [0, 3]]
-        return images[rows]
+        return _at(images, rows)
 
     def read(self, name: str) -> bytes:
         """A member as it is stored; InputError where it is not there or damaged."""
@@ -322,6 +321,11 @@ def find_store_files(store: Path) -> dict[str, Path]:
         if not any(part.startswith(".") for part in inside.parts):
             found[video_id(inside)] = path
     return dict(sorted(found.items()))
+
+
+def _at(images: NDArray[np.uint8], rows: NDArray[np.intp]) -> NDArray[np.uint8]:
+    """``images[rows]``, without a copy where these are all images in their order."""
+    return images if np.array_equal(rows, np.arange(len(images))) else images[rows]
 
 
 def _frame_name(index: int) -> str:

@@ -44,7 +44,9 @@ class Trainer:
         self.experiment = experiment
         self.videos = videos
         self.world = world
-        self.model = model.to(world.device).train()
+        # Kernels in the layout of the clips, or each convolution would turn them round first.
+        to_device: Any = model.to
+        self.model: P3D = to_device(world.device, memory_format=torch.channels_last_3d).train()
         if experiment.freeze_batchnorm:
             model.freeze_batchnorm()
         self.model.checkpoint_activations = experiment.checkpoint_activations

@@ -141,9 +141,11 @@ class P3D(nn.Module, ABC):
 
     def through(self, stage: nn.Sequential, x: Tensor) -> Tensor:
         """The blocks of a stage, one after the other."""
-        keep_inputs_alone = self.checkpoint_activations and torch.is_grad_enabled()
+        if not (self.checkpoint_activations and torch.is_grad_enabled()):
+            y: Tensor = stage(x)
+            return y
         for block in stage:
-            x = recomputed(block, x) if keep_inputs_alone else block(x)
+            x = recomputed(block, x)
         return x
 
     def freeze_batchnorm(self, except_first: bool = True) -> None:
