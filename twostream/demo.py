@@ -6,7 +6,8 @@ another one played backwards, so that no single frame tells them apart); the flo
 and not the texture. All videos of a group share one background, and whole groups are held out for
 testing.
 
-    python -m twostream.demo make FOLDER     writes FOLDER/videos, FOLDER/truth, annotations.csv
+    python -m twostream.demo make FOLDER     writes FOLDER/videos, FOLDER/truth, annotations.csv,
+                                             and motions.csv: the motion alone as the class
     python -m twostream.demo check FOLDER    compares FOLDER/store with the true flow
 """
 
@@ -105,7 +106,7 @@ def make_clip(texture: str, motion: str, group: int, seed: int = 0) -> Clip:
 
 
 def make(folder: Path, groups: int = GROUPS, test_groups: int = TEST_GROUPS, seed: int = 0) -> int:
-    """Write ``videos/<class>/<class>_gNN.avi``, ``truth/`` alike and ``annotations.csv``.
+    """Write ``videos/<class>/<class>_gNN.avi``, ``truth/`` alike, and both lists.
 
     Returns:
         The number of videos.
@@ -121,10 +122,16 @@ def make(folder: Path, groups: int = GROUPS, test_groups: int = TEST_GROUPS, see
                 _write_truth(folder / "truth" / f"{name}.npz", clip.flow)
                 split = "test" if group > groups - test_groups else "train"
                 rows.append([f"{name}.avi", label, f"g{group:02d}", split])
+    motions = [[video, label.rpartition("_")[2], *rest] for video, label, *rest in rows]
+    _write_list(folder / "motions.csv", motions)
+    _write_list(folder / "annotations.csv", rows)
+    return len(rows)
+
+
+def _write_list(path: Path, rows: list[list[str]]) -> None:
     table = io.StringIO(newline="")
     csv.writer(table).writerows([["video", "label", "group", "split"], *rows])
-    write_atomically(folder / "annotations.csv", table.getvalue().encode())
-    return len(rows)
+    write_atomically(path, table.getvalue().encode())
 
 
 def write_video(path: Path, frames: NDArray[np.uint8], fps: float = 25.0) -> None:

@@ -26,9 +26,9 @@ def test_the_same_seed_gives_the_same_files(tmp_path: Path) -> None:
         demo.make(tmp_path / name, groups=2, test_groups=1, seed=seed)
     one, two, other = (digest(tmp_path / name) for name in ("one", "two", "other"))
     assert one == two
-    assert len(one) == 2 * 24 + 1
+    assert len(one) == 2 * 24 + 2
     changed = [name for name in one if one[name] != other[name]]
-    assert len(changed) == 2 * 24  # only the annotations stay
+    assert len(changed) == 2 * 24  # only the lists stay
 
 
 def test_train_and_test_share_no_group(tmp_path: Path) -> None:
@@ -40,6 +40,11 @@ def test_train_and_test_share_no_group(tmp_path: Path) -> None:
     with (tmp_path / "annotations.csv").open(newline="") as file:
         for row in csv.DictReader(file):
             assert (tmp_path / "videos" / row["video"]).is_file()
+    motions = load("csv", tmp_path / "motions.csv", "column")
+    assert motions.classes == ("grow", "left", "right", "shrink")
+    assert [video.id for video in motions.test] == [video.id for video in annotations.test]
+    for video in motions.train:
+        assert video.id.split("/")[0].endswith(motions.classes[video.label])
 
 
 def test_a_group_shares_its_background_and_groups_differ() -> None:
