@@ -14,7 +14,7 @@ FRAMES, SIDE, STEPS, BATCH = 8, 32, 250, 16
 
 
 def clips(count: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Clips (count, 2, FRAMES, SIDE, SIDE) of textures that move by 2 pixels a frame, and labels."""
+    """Clips (count, 2, FRAMES, SIDE, SIDE) of textures, 2 pixels a frame, and labels."""
     generator = torch.Generator().manual_seed(seed)
     wide = torch.randn(count, 2, SIDE, SIDE + 2 * FRAMES, generator=generator)
     smooth = 500 * F.avg_pool2d(wide, 9, stride=1, padding=4)
