@@ -18,6 +18,8 @@ from twostream.models.layers import Act, Block, ConvBN, FlatConv, after, around,
 from twostream.models.network import P3D
 
 Precision = Literal["auto", "fp32", "bf16"]
+# PyTorch's own questions to the processor, which not every version has.
+BF16_CHECKS = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
 PRECISIONS: tuple[Precision, ...] = ("auto", "fp32", "bf16")
 
 
@@ -111,7 +113,7 @@ def has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
-        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+        return any(getattr(torch.cpu, name, bool)() for name in BF16_CHECKS)
     return False
 
 
