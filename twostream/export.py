@@ -6,6 +6,7 @@ float32 (N, classes). Channel order, means and scales are inside.
 """
 
 import json
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -185,10 +186,16 @@ def _write_pt2(
 
 @contextmanager
 def _without_notices() -> Iterator[None]:
-    """The exporters warn of their own insides."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """The exporters warn of their own insides, and of packages that are not needed here."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 WRITERS = {".onnx": _write_onnx, ".pt2": _write_pt2}
