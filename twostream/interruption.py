@@ -1,13 +1,16 @@
 """Ctrl-C and SIGTERM: training finishes its step, writes a checkpoint and leaves."""
 
+import atexit
 import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
+from multiprocessing import active_children, resource_tracker
+from multiprocessing.process import BaseProcess
 from types import FrameType, TracebackType
 from typing import Any, Self
+from weakref import WeakSet
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -76,8 +79,24 @@ def shielded() -> Iterator[None]:
     dead cannot finish its step.
     """
     resource_tracker.ensure_running()  # it would lift the block while it starts
+    there = set(active_children())
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # which processes inherit
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for process in set(active_children()) - there:
+            _shielded.add(process)
+
+
+_shielded: WeakSet[BaseProcess] = WeakSet()
+
+
+def _end_shielded() -> None:
+    """End what is left at exit: multiprocessing would send it SIGTERM and wait for it forever."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's handler takes this for a crash
+    for process in set(active_children()) & set(_shielded):
+        process.kill()
+
+
+atexit.register(_end_shielded)  # after multiprocessing's own, so that it comes first

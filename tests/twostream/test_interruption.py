@@ -195,3 +195,26 @@ def test_shielded_processes_do_not_see_the_signals() -> None:
             sleeper.wait(0.3)
         sleeper.kill()
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set()
+
+
+READING = """
+import torch
+from torch.utils.data import DataLoader
+from twostream.feeding import read
+
+if __name__ == "__main__":
+    loader = DataLoader(
+        torch.arange(8.0), num_workers=2, multiprocessing_context="spawn", persistent_workers=True
+    )
+    batches = read(loader)
+    print(next(batches).item())
+"""
+
+
+def test_readers_that_are_left_do_not_hold_up_the_end(tmp_path: Path) -> None:
+    """They do not see the SIGTERM by which multiprocessing would end them."""
+    script = tmp_path / "reading.py"
+    script.write_text(READING)
+    command = [sys.executable, str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "0.0\n", "")
