@@ -15,7 +15,6 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,6 +24,7 @@ from flow.encoding import encode
 from flow.errors import InputError, PassingError
 from flow.meta import Meta
 from flow.pipeline import ahead
+from flow.scaling import scaled
 from flow.settings import Settings
 from flow.sources import open_video, origin
 from flow.store import StoreWriter, encode_flow, encode_frame, read_meta
@@ -239,22 +239,12 @@ def _frames(
     while True:
         with meter.busy("decode"):
             frame = next(frames, None)
-            if frame is not None and settings.short_side:
-                frame = _scaled(frame, settings.short_side)
+            if frame is not None:
+                frame = scaled(frame, settings.short_side)
         if frame is None:
             return
         meter.add("decode", 1, 0.0)
         yield frame
-
-
-def _scaled(frame: NDArray[np.uint8], short_side: int) -> NDArray[np.uint8]:
-    height, width = frame.shape[:2]
-    ratio = short_side / min(height, width)
-    # The mean of the pixels that become one, and between pixels where one becomes several.
-    how = cv2.INTER_AREA if ratio < 1 else cv2.INTER_CUBIC
-    size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
-    scaled: NDArray[np.uint8] = cv2.resize(frame, size, interpolation=how)
-    return scaled
 
 
 def _pairs(pixels: int, job: Job) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from extraction import FPS, HEIGHT, QUICK, WIDTH, run, through_jpeg
-from flow import decode, encode, store_video, tvl1_video
+from flow import decode, encode, scaling, store_video, tvl1_video
 from flow.algorithms import video_flow
 from flow.encoding import clipped_fraction
 from flow.errors import InputError
@@ -75,7 +75,7 @@ def test_the_short_side(
 
 def test_upright_video_keeps_its_shape(tmp_path: Path) -> None:
     frames = np.random.default_rng(0).integers(0, 256, (3, 50, 31, 3), dtype=np.uint8)
-    scaled = [store_video._scaled(frame, 20) for frame in frames]
+    scaled = [scaling.scaled(frame, 20) for frame in frames]
     assert {frame.shape for frame in scaled} == {(32, 20, 3)}
 
 

@@ -12,13 +12,13 @@ from functools import cache
 from itertools import islice
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from flow.algorithms import video_flow
 from flow.encoding import encode
 from flow.errors import InputError
+from flow.scaling import scaled
 from flow.settings import Settings
 from flow.sources import open_video, origin
 from flow.video import grey
@@ -68,7 +68,7 @@ class Decoded:
         step, wanted = self.settings.step, set(ascending.tolist())
         taken = islice(open_video(self.path), 0, int(ascending[-1]) * step + 1, step)
         frames = [
-            _scaled(frame, self.settings.short_side)
+            scaled(frame, self.settings.short_side)
             for index, frame in enumerate(taken)
             if index in wanted
         ]
@@ -106,15 +106,3 @@ def _count(path: Path, step: int) -> int:
     if frames < 2:
         raise InputError(f"{path} has one frame; give a video of two or more.")
     return frames
-
-
-def _scaled(frame: NDArray[np.uint8], short_side: int | None) -> NDArray[np.uint8]:
-    """As ``flow.store_video`` does before it stores a frame."""
-    if short_side is None:
-        return frame
-    height, width = frame.shape[:2]
-    ratio = short_side / min(height, width)
-    how = cv2.INTER_AREA if ratio < 1 else cv2.INTER_CUBIC
-    size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
-    scaled: NDArray[np.uint8] = cv2.resize(frame, size, interpolation=how)
-    return scaled
