@@ -25,7 +25,7 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from twostream.models import MODELS, P3D
-from twostream.models.inference import for_inference, has_bfloat16
+from twostream.models.inference import folded, for_inference, has_bfloat16
 from twostream.models.layers import BatchNorm, FlatConv, space_and_time_mean
 from twostream.models.network import POOLS
 
@@ -46,8 +46,12 @@ def main() -> None:
     parser.add_argument("--channels", type=int, default=3, choices=[2, 3], help="RGB or flow")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--compile", action="store_true", help="also with torch.compile")
+    parser.add_argument("--steps", action="store_true", help="also the forms between the two")
+    parser.add_argument("--threads", type=int, help="of the processor; all where not given")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
     results = [
         measure(
             name,
@@ -57,6 +61,7 @@ def main() -> None:
             torch.device(arguments.device),
             arguments.rounds,
             arguments.compile,
+            arguments.steps,
         )
         for name in arguments.models
         for training, batches in ((False, arguments.batches), (True, [arguments.train_batch]))
@@ -76,6 +81,7 @@ def measure(
     device: torch.device,
     rounds: int,
     compiled: bool = False,
+    steps: bool = False,
 ) -> dict[str, Any]:
     """Seconds a clip of every form of one network, round by round, and of the peak beside them."""
     torch.manual_seed(0)
@@ -83,6 +89,8 @@ def measure(
     clips = torch.randn(batch, *shape, device=device)
     make = training_forms if training else inference_forms
     forms = make(model, clips, compiled)
+    if steps and not training:
+        forms |= steps_between(model, clips)
     gmac = multiply_adds(model, shape) * (3 if training else 1)
     size = (8 if device.type == "cuda" else 1) * PEAK_SIDE
     matrix = torch.randn(size, size, device=device)
@@ -131,23 +139,33 @@ def inference_forms(model: P3D, clips: Tensor, compiled: bool) -> dict[str, Work
     device = clips.device
     reference = plain(model).eval().to(device)
 
-    def score(network: nn.Module) -> Work:
-        @torch.inference_mode()
-        def work() -> object:
-            return network(clips)
-
-        return work
-
-    forms = {"plain": score(reference)}
+    forms = {"plain": _passes(reference, clips)}
     precisions = ["fp32", *(["bf16"] if has_bfloat16(device) else [])]
     for precision in precisions:
         for compile in (False, True) if compiled else (False,):
             ours: Any = for_inference(model, device, precision=precision, compile=compile)  # type: ignore[arg-type]
             form = f"ours, {precision}" + (", compiled" if compile else "")
-            forms[form] = score(ours)
+            forms[form] = _passes(ours, clips)
     if device.type == "cuda":
         forms |= {f"{form}, TF32": in_tf32(forms[form]) for form in ("plain", "ours, fp32")}
     return forms
+
+
+def _passes(network: nn.Module, clips: Tensor) -> Work:
+    @torch.inference_mode()
+    def work() -> object:
+        return network(clips)
+
+    return work
+
+
+def steps_between(model: P3D, clips: Tensor) -> dict[str, Work]:
+    """What `for_inference` does, step by step."""
+    to_channels_last: Any = copy.deepcopy(model).eval().to
+    channels_last = to_channels_last(clips.device, memory_format=torch.channels_last_3d)
+    to_channels_last = folded(model).to
+    without_norms = to_channels_last(clips.device, memory_format=torch.channels_last_3d)
+    return {"channels last": _passes(channels_last, clips), "folded": _passes(without_norms, clips)}
 
 
 def training_forms(model: P3D, clips: Tensor, _: bool) -> dict[str, Work]:

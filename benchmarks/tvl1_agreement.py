@@ -49,9 +49,11 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=24, help="clips that a pair is taken from")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     arguments = parser.parse_args()
-    pairs = read_runs(arguments.videos, arguments.pairs, 2)
+    clips = read_runs(arguments.videos, arguments.pairs, 2)
+    pairs = list(clips.values())
     results: dict[str, Any] = {
         "machine": machine(),
+        "videos": list(clips),
         "sizes": [list(pair.shape[1:]) for pair in pairs],
         "schemes": {name: measure(pairs, params) for name, params in SCHEMES.items()},
         "true_flow": measure_truth(),

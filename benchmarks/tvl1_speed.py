@@ -51,12 +51,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     arguments = parser.parse_args()
     longest = max(arguments.pairs, SCALING_PAIRS) + 1
-    long_runs = read_runs(arguments.videos, arguments.runs, longest)
+    clips = read_runs(arguments.videos, arguments.runs, longest)
+    long_runs = list(clips.values())
     runs = [run[: arguments.pairs + 1] for run in long_runs]
     results = {
         "machine": machine(),
         "configuration": {
             "params": asdict(TVL1Params()),
+            "videos": list(clips),
             "runs": len(runs),
             "pairs_a_run": arguments.pairs,
         },
@@ -67,15 +69,16 @@ def main() -> None:
         arguments.out.write_text(json.dumps(results, indent=2) + "\n")
 
 
-def read_runs(folder: Path, count: int, length: int) -> list[Frames]:
+def read_runs(folder: Path, count: int, length: int) -> dict[str, Frames]:
     """Grey frames (length, H, W) from the middle of ``count`` clips, evenly chosen by name."""
     clips = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    runs: list[Frames] = []
+    runs: dict[str, Frames] = {}
     for index in np.linspace(0, len(clips) - 1, min(count, len(clips))).round().astype(int):
         frames = read_grey(clips[index])
         start = (len(frames) - length) // 2
         if start >= 0:
-            runs.append(np.stack(frames[start : start + length]))
+            name = clips[index].relative_to(folder).as_posix()
+            runs[name] = np.stack(frames[start : start + length])
     if not runs:
         raise SystemExit(f"{folder} has no video of {length} frames or more.")
     return runs

@@ -1,0 +1,224 @@
+"""The tables of both README files, made from ``results``.
+
+    python benchmarks/tables.py
+
+Writes what stands between ``<!-- table: NAME -->`` and ``<!-- end -->`` anew; a test holds that
+nothing changes by it.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results"
+PAGES = HERE.parent / "README.md", HERE / "README.md"
+MARKED = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def main() -> None:
+    for page in PAGES:
+        page.write_text(filled(page.read_text()))
+
+
+def filled(text: str) -> str:
+    """The page with its tables as the results have them."""
+    return MARKED.sub(lambda found: found[1] + TABLES[found[2]]() + "\n" + found[3], text)
+
+
+def table(head: list[str], rows: Iterable[list[str]]) -> str:
+    """In Markdown."""
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(re.sub(" +", " ", f"| {' | '.join(cells)} |") for cells in lines)
+
+
+def tvl1_speed() -> str:
+    rows = []
+    for size in results("tvl1_speed_zen3_2cores")["sizes"]:
+        for speed in size["speed"]:
+            opencv, native = (1e3 * np.array(speed[f"{w}_s_a_pair"]) for w in ("opencv", "native"))
+            rows.append(
+                [
+                    f"{size['width']}x{size['height']}",
+                    str(speed["threads"]),
+                    f"{np.median(opencv):.0f}",
+                    f"{np.median(native):.3g}",
+                    spread(opencv / native, ".1f"),
+                    f"{speed['agreement']['median_px']:.4f}",
+                ]
+            )
+    head = ["size", "threads", "OpenCV, ms a pair", "native, ms a pair", "times as fast"]
+    return table([*head, "median difference, px"], rows)
+
+
+def tvl1_profile() -> str:
+    sizes = results("tvl1_speed_zen3_2cores")["sizes"]
+    profile = next(size["profile"] for size in sizes if size["width"] == 320)
+    rows = [
+        [
+            part,
+            f"{values['share']:.0%}",
+            f"{values['ms_a_pair']:.1f}",
+            f"{values['ns_a_pixel']:.2f}" if "ns_a_pixel" in values else "",
+            str(values.get("operations_a_pixel", "")),
+        ]
+        for part, values in profile.items()
+    ]
+    return table(["part", "share", "ms a pair", "ns a pixel", "operations a pixel"], rows)
+
+
+def extraction_speed() -> str:
+    report = results("extraction_speed_zen3_2cores")
+    groups, size = report["extraction"]["groups"], report["size"]
+    share = 100 * np.array([group["share"] for group in groups])
+    stages = [group["frames_a_second_of_a_processor"] for group in groups]
+    names = {"decode": "decoding", "solve": "solving", "encode": "compressing", "write": "writing"}
+    rates = ", ".join(
+        f"{name} {np.median([each[stage] for each in stages]):,.0f}"
+        for stage, name in names.items()
+    )
+    peak = max(group["peak_mb"] for group in groups)
+    rows = [
+        ["speed over that of the solver alone", spread(share, ".0f", "%")],
+        ["one processor does, frames/s", rates],
+        ["most memory of all processes together", f"{peak:.0f} MB"],
+        [
+            "size, bytes",
+            f"{size['bytes_a_flow']:,.0f} a flow, {size['bytes_a_frame']:,.0f} a frame, "
+            f"{size['bytes_a_frame_with_all']:,.0f} with everything",
+        ],
+    ]
+    return table(["", ""], rows)
+
+
+def reading_speed() -> str:
+    rates = results("reading_speed_zen3_2cores")["clips_a_second"]
+    told = {name: spread(np.array(values), ".0f") for name, values in rates.items()}
+    rows = [
+        [
+            "frames and flow",
+            told["both streams, store"],
+            told["both streams, folder of JPEG files"]
+            + " from single JPEG files, three for each frame",
+        ],
+        [
+            "frames alone",
+            told["frames alone, store"],
+            told["frames alone, video"] + " from the video",
+        ],
+    ]
+    return table(["", "from the store", "otherwise"], rows)
+
+
+def loading_speed() -> str:
+    rates = results("loading_speed_zen3_2cores")["clips_a_second"]
+    names = {
+        "from the store": "store",
+        "a random box, and random colours of RGB": "store, random box and colours",
+        "straight from the videos": "videos",
+        "decoding as many JPEG files alone": "decoding JPEG files alone",
+    }
+
+    def cell(stream: str, name: str) -> str:
+        values = np.array(rates[f"{stream}, {name}"])
+        return spread(values, ".1f" if np.median(values) < 10 else ".0f")
+
+    rows = [[title, *(cell(s, name) for s in ("rgb", "flow"))] for title, name in names.items()]
+    return table(["", "RGB", "flow"], rows)
+
+
+def p3d_speed() -> str:
+    rows = []
+    for result in results("p3d_speed_zen3_2cores")["results"]:
+        seconds, batch = result["seconds_a_batch"], result["batch"]
+        plain, ours = (np.array(seconds[form]) for form in ("plain", "ours, fp32"))
+        done = 2 * result["gmac_a_clip"] * batch / ours
+        share = np.median(done / np.array(result["peak_gflops"]))
+        stage = "scored" if result["stage"] == "inference" else result["stage"]
+        rows.append(
+            [
+                f"{result['model'].replace('p3d', 'P3D-')}, {stage}",
+                str(batch),
+                f"{1e3 * np.median(plain) / batch:.0f}",
+                f"{1e3 * np.median(ours) / batch:.0f}",
+                spread(plain / ours, ".1f"),
+                f"{share:.0%}",
+            ]
+        )
+    head = ["", "clips together", "plain, ms a clip", "ours, ms a clip", "times as fast"]
+    return table([*head, "share of the peak"], rows)
+
+
+def p3d_steps() -> str:
+    report = results("p3d_steps_zen3_1thread")["results"][0]
+    seconds = {form: 1e3 * np.array(taken) for form, taken in report["seconds_a_batch"].items()}
+    names = {
+        "plain": "plain: nn.Conv3d, nn.BatchNorm3d, contiguous",
+        "channels last": "the layout channels_last_3d, convolutions as 2D ones",
+        "folded": "BatchNorm folded into the kernels",
+        "ours, fp32": "kernels laid out once for oneDNN, ReLU and sum within the convolution",
+    }
+    rows = [[title, spread(seconds[form], ".0f")] for form, title in names.items()]
+    product = 2e3 * report["gmac_a_clip"] / np.array(report["peak_gflops"])
+    rows.append(["a matrix product of as many operations", spread(product, ".0f")])
+    return table(["form", "ms"], rows)
+
+
+def small_sets() -> str:
+    names = {
+        "weizmann": "Weizmann, leave one subject out",
+        "ut_interaction": "UT-Interaction set 1, leave one sequence out",
+        "surveillance_fight": "Surveillance Fight, 5 grouped folds",
+    }
+
+    def cell(top1: dict[str, float]) -> str:
+        mean, low, high = (100 * top1[name] for name in ("mean", "low", "high"))
+        return f"{mean:.1f} " + ("(no spread)" if low == high else f"({low:.1f} to {high:.1f})")
+
+    rows = [
+        [
+            names[each["folder"]],
+            f"{each['videos']}, {each['groups']}",
+            *(cell(each["top1_by_video"][name]) for name in ("rgb", "flow", "fused")),
+            f"{each['seconds_in_all'] / 60:.0f}",
+        ]
+        for each in results("small_sets")["results"]
+    ]
+    return table(["", "videos, groups", "RGB", "flow", "fused", "minutes"], rows)
+
+
+def results(name: str) -> dict[str, Any]:
+    """What a benchmark has written."""
+    loaded: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return loaded
+
+
+def spread(values: np.ndarray, form: str, unit: str = "") -> str:
+    """Median and range."""
+    median, low, high = (
+        f"{value:{form}}{unit}" for value in (np.median(values), values.min(), values.max())
+    )
+    return f"{median} ({low} to {high})"
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    make.__name__: make
+    for make in (
+        tvl1_speed,
+        tvl1_profile,
+        extraction_speed,
+        reading_speed,
+        loading_speed,
+        p3d_speed,
+        p3d_steps,
+        small_sets,
+    )
+}
+
+
+if __name__ == "__main__":
+    main()
