@@ -22,15 +22,8 @@ import torch
 
 from flow.errors import InputError
 from flow.files import atomic, write_atomically
-from twostream.data.annotations import (
-    Annotations,
-    Side,
-    folds,
-    load,
-    missing,
-    only,
-    require,
-)
+from twostream.data.annotations import Annotations, Side, load, missing, only, require
+from twostream.data.csv_lists import folds
 from twostream.experiments import Experiment, takes_width
 from twostream.models import MODELS, P3D
 from twostream.streams import CHANNELS, STREAMS, Stream
@@ -171,6 +164,8 @@ class Checkpoint:
         step: Steps done.
         model: The state of the network to test: the average, where the experiment takes one.
         training: Whatever going on needs beside it.
+        images: How the images were made that it is trained on: fields of ``flow.meta.Meta``; None
+            in checkpoints that were written before they told it.
     """
 
     run: Run
@@ -182,6 +177,7 @@ class Checkpoint:
     step: int
     model: dict[str, torch.Tensor]
     training: dict[str, Any]
+    images: dict[str, Any] | None = None
 
     def save(self, path: Path) -> None:
         """Write it: whole, or not at all."""

@@ -16,7 +16,7 @@ from flow.settings import Settings
 from twostream.data.annotations import Video
 from twostream.data.sampling import Short, even_runs, positions, random_run
 from twostream.data.source import Sources
-from twostream.data.transforms import Augmentation, Geometry, test_view, train_view
+from twostream.data.transforms import Augmentation, Geometry, crop_views, mirrored, train_view
 from twostream.streams import Stream
 
 # What a random stream is for, so that no two of them start alike.
@@ -87,21 +87,23 @@ class TrainingClips(Dataset[tuple[Tensor, int, int]]):
 
 
 class TestClips(Dataset[tuple[Tensor, int, int]]):
-    """Evenly spread clips of each video, centre crop.
+    """Evenly spread clips of each video.
 
-    The index gives (clips float32 (N, C, T, H, W), label, index). Clips may share frames; each
-    frame is read once.
+    The index gives (clips float32 (N, C, T, H, W), label, index); (index, first, stop) gives those
+    clips of them alone, for videos whose clips are too many at a time. The crops of a clip follow
+    each other. Clips may share frames; each frame is read once.
 
     Args:
         store: As for `TrainingClips`.
         videos: The videos, all of them there.
         stream: "rgb" or "flow".
         length: Frames, or flow fields, in a clip.
-        clips: Clips a video, N.
+        clips: Clips a video; None: the least number that covers all of it.
         geometry: Sizes to resize and to crop to.
         mirror: The mirror images of the clips instead of the clips.
         short: What stands in for the frames that a shorter video lacks.
         settings: As for `TrainingClips`.
+        crops: Of each clip: 1, 3 or 5, as `twostream.data.window.crop_boxes` places them.
 
     Raises:
         InputError: As `TrainingClips`, and for less than one clip.
@@ -113,13 +115,14 @@ class TestClips(Dataset[tuple[Tensor, int, int]]):
         videos: tuple[Video, ...],
         stream: Stream,
         length: int,
-        clips: int,
+        clips: int | None,
         geometry: Geometry,
         mirror: bool = False,
         short: Short = "repeat",
         settings: Settings | None = None,
+        crops: int = 1,
     ) -> None:
-        _check(videos, length, clips, short)
+        _check(videos, length, 1 if clips is None else clips, short)
         self.sources = Sources.of(store, [video.id for video in videos], stream, settings)
         self.videos = videos
         self.stream = stream
@@ -128,20 +131,37 @@ class TestClips(Dataset[tuple[Tensor, int, int]]):
         self.geometry = geometry
         self.mirror = mirror
         self.short = short
+        self.crops = crops
 
     def __len__(self) -> int:
         return len(self.videos)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int, int]:
+    def __getitem__(self, key: int | tuple[int, int, int]) -> tuple[Tensor, int, int]:
+        index, first, stop = key if isinstance(key, tuple) else (key, 0, None)
         video = self.videos[index]
         with self.sources.opened(video.id) as source:
-            runs = even_runs(positions(source.frames), self.length, self.clips, self.short)
+            count = positions(source.frames)
+            wanted = covering(count, self.length) if self.clips is None else self.clips
+            runs = even_runs(count, self.length, wanted, self.short)[first:stop]
             needed, place = np.unique(runs, return_inverse=True)
             images = source.images(needed)
         with _naming(video.id):
-            view = test_view(images, self.stream, self.geometry, mirror=self.mirror)
-        clips = view[:, place.reshape(runs.shape)].transpose(0, 1)
-        return clips.contiguous(), video.label, index
+            views = crop_views(images, self.stream, self.geometry, self.crops)
+        clips = views[:, :, place.reshape(runs.shape)].permute(2, 0, 1, 3, 4, 5)
+        clips = clips.flatten(0, 1).contiguous()
+        return mirrored(clips, self.stream) if self.mirror else clips, video.label, index
+
+    def count(self, index: int) -> int:
+        """How many clips a video has."""
+        if self.clips is not None:
+            return self.clips
+        with self.sources.opened(self.videos[index].id) as source:
+            return covering(positions(source.frames), self.length)
+
+
+def covering(count: int, length: int) -> int:
+    """The least number of clips that cover ``count`` positions; evenly spread ones then do."""
+    return -(-count // length)
 
 
 @lru_cache(maxsize=2)

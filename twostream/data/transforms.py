@@ -17,7 +17,7 @@ from torch import Tensor
 
 from flow.errors import InputError
 from twostream.data.jitter import jittered
-from twostream.data.window import Box, Window, crop_window, random_box_window
+from twostream.data.window import Box, Size, Window, crop_boxes, crop_window, random_box_window
 from twostream.streams import CHANNELS, STREAMS, Stream
 
 BGR_MEAN = (104.0, 117.0, 123.0)
@@ -29,25 +29,49 @@ _MOTION = np.maximum(np.arange(256, dtype=np.float32), 1) - FLOW_ZERO
 
 @dataclass(frozen=True)
 class Geometry:
-    """The sizes, each (height, width) in pixels, that images take; the defaults are the paper's.
+    """The sizes, (height, width) in pixels, that images take; the defaults are the paper's.
 
     Attributes:
-        resize: Size that images are resized to first (bilinear); None leaves them as they are.
+        resize: Size that images are resized to first (bilinear). One number is that of their
+            shorter side, and their shape is kept. None leaves them as they are.
         crop: Size of the crop: at random in training, at the centre in testing.
 
     Raises:
         InputError: Sizes below 1, or a crop that does not fit into the resized image.
     """
 
-    resize: tuple[int, int] | None = (182, 242)
+    resize: tuple[int, int] | int | None = (182, 242)
     crop: tuple[int, int] = (160, 160)
 
     def __post_init__(self) -> None:
-        for name, size in (("resize", self.resize), ("crop", self.crop)):
+        resize = (self.resize,) * 2 if isinstance(self.resize, int) else self.resize
+        for name, size in (("resize", resize), ("crop", self.crop)):
             if size is not None and (len(size) != 2 or min(size) < 1):
                 raise InputError(f"The size {name} is {size}; give height and width, 1 or more.")
-        if self.resize is not None:
+        if isinstance(self.resize, int):
+            if min(self.crop) > self.resize:  # the other side depends on the video
+                raise InputError(
+                    f"The crop of {self.crop[0]}x{self.crop[1]} pixels does not fit into images "
+                    f"with a short side of {self.resize}; give a smaller crop or a larger side."
+                )
+        elif self.resize is not None:
             self.room(*self.resize)
+
+    @property
+    def size(self) -> str:
+        """What images are resized to, in words."""
+        if self.resize is None:
+            return "own size"
+        if isinstance(self.resize, int):
+            return f"short side {self.resize}"
+        return f"{self.resize[0]}x{self.resize[1]}"
+
+    def resized(self, height: int, width: int) -> Size:
+        """The size that an image of this size takes."""
+        if isinstance(self.resize, int):
+            ratio = self.resize / min(height, width)
+            return max(1, round(height * ratio)), max(1, round(width * ratio))
+        return self.resize or (height, width)
 
     def room(self, height: int, width: int) -> tuple[int, int]:
         """Rows and columns by which an image (resized where so wanted) is larger than the crop."""
@@ -116,7 +140,7 @@ def train_view(
     """
     augmentation = augmentation or Augmentation()
     picture = _picture_size(images, stream)
-    resize = geometry.resize or picture
+    resize = geometry.resized(*picture)
     if augmentation.scale is None:
         rows, columns = geometry.room(*resize)
         top, left = int(rng.integers(rows + 1)), int(rng.integers(columns + 1))
@@ -148,11 +172,28 @@ def test_view(
         float32 (C, T, height, width) of the crop.
     """
     picture = _picture_size(images, stream)
-    resize = geometry.resize or picture
-    rows, columns = geometry.room(*resize)
-    window = crop_window(picture, resize, Box(rows // 2, columns // 2, *geometry.crop))
-    window = replace(window, mirror=mirror)
-    return _flow_clip(images, window) if stream == "flow" else _centred(_bgr_clip(images, window))
+    resize = geometry.resized(*picture)
+    geometry.room(*resize)
+    (centre,) = crop_boxes(resize, geometry.crop, 1)
+    return _view(images, stream, replace(crop_window(picture, resize, centre), mirror=mirror))
+
+
+def crop_views(
+    images: NDArray[np.uint8], stream: Stream, geometry: Geometry, crops: int = 1
+) -> Tensor:
+    """The crops of the clip that `twostream.data.window.crop_boxes` names: 1, 3 or 5.
+
+    Returns:
+        float32 (crops, C, T, height, width); the first of 1 is `test_view`.
+    """
+    if crops == 1:
+        return test_view(images, stream, geometry)[None]
+    picture = _picture_size(images, stream)
+    resize = geometry.resized(*picture)
+    geometry.room(*resize)
+    boxes = crop_boxes(resize, geometry.crop, crops)
+    whole = _view(images, stream, crop_window(picture, resize, Box(0, 0, *resize)))
+    return torch.stack([whole[:, :, *box.slices] for box in boxes])
 
 
 def mirrored(clips: Tensor, stream: Stream) -> Tensor:
@@ -177,6 +218,10 @@ def _picture_size(images: NDArray[np.uint8], stream: Stream) -> tuple[int, int]:
             f"give uint8 (T, H, W, {channels})."
         )
     return images.shape[1], images.shape[2]
+
+
+def _view(images: NDArray[np.uint8], stream: Stream, window: Window) -> Tensor:
+    return _flow_clip(images, window) if stream == "flow" else _centred(_bgr_clip(images, window))
 
 
 def _bgr_clip(images: NDArray[np.uint8], window: Window) -> NDArray[np.float32]:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flow.errors import InputError
+
 Size = tuple[int, int]
 
 LARGEST_ASPECT = 4 / 3
@@ -62,6 +64,37 @@ def crop_window(picture: Size, resize: Size, crop: Box) -> Window:
     if resize == picture:
         return Window(crop, (crop.height, crop.width), Box(0, 0, crop.height, crop.width))
     return Window(Box(0, 0, *picture), resize, crop)
+
+
+def crop_boxes(picture: Size, crop: Size, count: int) -> tuple[Box, ...]:
+    """Where the crops of a test picture lie, in it.
+
+    Where room is odd, the smaller half lies at the top and at the left of a centre.
+
+    Args:
+        picture: Size of the picture.
+        crop: Size of each crop, which fits.
+        count: 1: the centre. 3: along the longer side (the width where both are equal), at its
+            start, centre and end, and at the centre of the other (Feichtenhofer et al., "SlowFast
+            Networks for Video Recognition", ICCV 2019, section 4). 5: the four corners, and the
+            centre (Krizhevsky, Sutskever, Hinton, NIPS 2012, section 4.1).
+
+    Raises:
+        InputError: Another count.
+    """
+    rows, columns = picture[0] - crop[0], picture[1] - crop[1]
+    centre = rows // 2, columns // 2
+    if count == 1:
+        places = [centre]
+    elif count == 3 and picture[1] >= picture[0]:
+        places = [(rows // 2, left) for left in (0, columns // 2, columns)]
+    elif count == 3:
+        places = [(top, columns // 2) for top in (0, rows // 2, rows)]
+    elif count == 5:
+        places = [*((top, left) for top in (0, rows) for left in (0, columns)), centre]
+    else:
+        raise InputError(f"There are {count} crops to take of a picture; give 1, 3 or 5.")
+    return tuple(Box(top, left, *crop) for top, left in places)
 
 
 def random_box_window(

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from flow.errors import InputError
@@ -17,7 +19,7 @@ from flow.store import StoreFile, StoreWriter, store_path
 from flow.tvl1 import TVL1Params
 from twostream.data import clips as data
 from twostream.data.annotations import Video
-from twostream.data.clips import TrainingClips, epoch_order, worker_init
+from twostream.data.clips import TrainingClips, covering, epoch_order, worker_init
 from twostream.data.sampling import even_runs
 from twostream.data.transforms import BGR_MEAN, Augmentation, Geometry, mirrored, train_view
 
@@ -205,6 +207,41 @@ def test_test_clips_are_the_centre_crops_of_their_frames(textured):
             resized = np.stack([cv2.resize(image, (28, 20)) for image in images])
             expected = resized[:, 2:18, 6:22, ::-1].astype(np.float32) - BGR_MEAN
             np.testing.assert_array_equal(clip.permute(1, 2, 3, 0).numpy(), expected)
+
+
+@settings(derandomize=True, deadline=None)
+@given(st.integers(1, 2000), st.integers(1, 70))
+def test_covering_clips_show_every_position_and_are_as_few_as_can(count, length):
+    clips = covering(count, length)
+    assert np.unique(even_runs(count, length, clips)).tolist() == list(range(count))
+    assert (clips - 1) * length < count
+
+
+def test_clips_that_cover_a_video(store):
+    clips = even_clips(store, clips=None)
+    tensors, _, _ = clips[0]
+    assert [clips.count(index) for index in range(2)] == [len(tensors), 1] == [7, 1]
+    shown = {number for clip in tensors for number in frame_numbers(clip)}
+    assert shown == set(range(49))
+
+
+def test_some_clips_of_a_video_alone(store):
+    for more in ({"clips": 5}, {"clips": None}, {"clips": 4, "crops": 3}):
+        clips = even_clips(store, geometry=CROPPED, **more)
+        for index in range(2):
+            whole, label, _ = clips[index]
+            parts = [clips[index, first, first + 2] for first in range(0, clips.count(index), 2)]
+            assert torch.equal(torch.cat([part[0] for part in parts]), whole)
+            assert {part[1:] for part in parts} == {(label, index)}
+
+
+def test_the_crops_of_a_clip_follow_each_other(textured):
+    one, three = (even_clips(textured, (SLOW,), geometry=CROPPED, crops=k)[0][0] for k in (1, 3))
+    assert three.shape == (9, *one.shape[1:])
+    assert torch.equal(three[1::3], one)
+    wide = even_clips(textured, (SLOW,), geometry=Geometry((20, 28), (20, 28)))[0][0]
+    assert torch.equal(three[0::3], wide[..., 2:18, 0:16])
+    assert torch.equal(three[2::3], wide[..., 2:18, 12:28])
 
 
 def test_mirror_can_be_off(textured):

@@ -10,8 +10,15 @@ from flow import encoding
 from flow.errors import InputError
 from twostream.data import transforms
 from twostream.data.jitter import jittered
-from twostream.data.transforms import BGR_MEAN, Augmentation, Geometry, mirrored, train_view
-from twostream.data.window import random_box_window
+from twostream.data.transforms import (
+    BGR_MEAN,
+    Augmentation,
+    Geometry,
+    crop_views,
+    mirrored,
+    train_view,
+)
+from twostream.data.window import crop_boxes, random_box_window
 
 AS_THEY_ARE = Geometry(resize=None, crop=(20, 30))
 
@@ -346,3 +353,57 @@ def test_sizes_that_do_not_fit():
 def test_images_of_another_kind(images, stream, reason):
     with pytest.raises(InputError, match=reason):
         transforms.test_view(images, stream, AS_THEY_ARE)
+
+
+@pytest.mark.parametrize("stream", ["rgb", "flow"])
+@pytest.mark.parametrize("resize", [None, (40, 60), 33])
+@pytest.mark.parametrize("crops", [1, 3, 5])
+def test_crops_are_windows_of_the_whole_picture(stream, resize, crops):
+    images = random_images(3 if stream == "rgb" else 2, 2, 48, 64)
+    geometry = Geometry(resize, (24, 28))
+    size = geometry.resized(48, 64)
+    whole = transforms.test_view(images, stream, Geometry(resize, size))
+    found = crop_views(images, stream, geometry, crops)
+    boxes = crop_boxes(size, (24, 28), crops)
+    assert torch.equal(found, torch.stack([whole[:, :, *box.slices] for box in boxes]))
+    if crops == 1:
+        assert torch.equal(found[0], transforms.test_view(images, stream, geometry))
+
+
+@pytest.mark.parametrize(
+    ("picture", "short_side", "size"),
+    [
+        ((240, 320), 256, (256, 341)),
+        ((320, 240), 256, (341, 256)),
+        ((100, 100), 7, (7, 7)),
+        ((1080, 1920), 256, (256, 455)),
+        ((3, 4000), 1, (1, 1333)),
+    ],
+)
+def test_a_short_side_keeps_the_shape(picture, short_side, size):
+    geometry = Geometry(short_side, (1, 1))
+    assert geometry.resized(*picture) == size
+    assert geometry.size == f"short side {short_side}"
+
+
+def test_a_short_side_resizes_the_flow_with_the_picture():
+    """48 x 64 with a short side of 24 is 24 x 32: half the size, half the motion."""
+    images = np.maximum(random_images(2, 2, 48, 64), 1)
+    one, other = (
+        transforms.test_view(images, "flow", Geometry(resize, (24, 32)))
+        for resize in (24, (24, 32))
+    )
+    assert torch.equal(one, other)
+    still = train_view(images, "flow", Geometry(24, (24, 32)), np.random.default_rng(0))
+    assert torch.equal(still, one) or torch.equal(still, mirrored(one, "flow"))
+
+
+def test_a_crop_that_no_short_side_fits():
+    with pytest.raises(InputError, match="does not fit into images with a short side of 20"):
+        Geometry(20, (21, 30))
+    narrow = Geometry(20, (30, 20))
+    assert transforms.test_view(random_images(3, 2, 30, 20), "rgb", narrow).shape[-2:] == (30, 20)
+    with pytest.raises(InputError, match=r"crop of 30x20 .* images of 20x30"):
+        transforms.test_view(random_images(3), "rgb", narrow)
+    with pytest.raises(InputError, match=r"resize is \(0, 0\)"):
+        Geometry(0, (1, 1))

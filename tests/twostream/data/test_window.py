@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from twostream.data.window import LARGEST_ASPECT, Box, Window, crop_window, random_box_window
+from flow.errors import InputError
+from twostream.data.window import (
+    LARGEST_ASPECT,
+    Box,
+    Window,
+    crop_boxes,
+    crop_window,
+    random_box_window,
+)
 
 SIDE = st.integers(1, 500)
 SHARE = st.floats(0.02, 1)
@@ -92,3 +100,44 @@ def test_boxes_lie_everywhere_equally_often():
 def test_where_no_box_fits_it_is_the_largest_in_the_centre(picture, resize, box):
     window = random_box_window(picture, resize, (16, 16), (1.0, 1.0), np.random.default_rng(0))
     assert window.box == box
+
+
+def test_crops_of_a_known_picture():
+    centre = Box(8, 16, 32, 32)
+    assert crop_boxes((48, 64), (32, 32), 1) == (centre,)
+    assert crop_boxes((48, 64), (32, 32), 3) == (Box(8, 0, 32, 32), centre, Box(8, 32, 32, 32))
+    high = crop_boxes((64, 48), (32, 32), 3)
+    assert high == (Box(0, 8, 32, 32), Box(16, 8, 32, 32), Box(32, 8, 32, 32))
+    corners = [Box(0, 0, 32, 32), Box(0, 32, 32, 32), Box(16, 0, 32, 32), Box(16, 32, 32, 32)]
+    assert crop_boxes((48, 64), (32, 32), 5) == (*corners, centre)
+    with pytest.raises(InputError, match="There are 4 crops to take"):
+        crop_boxes((48, 64), (32, 32), 4)
+
+
+@settings(derandomize=True, deadline=None)
+@given(SIDE, SIDE, st.integers(0, 200), st.integers(0, 200), st.sampled_from([1, 3, 5]))
+def test_crops_lie_in_the_picture_and_reach_its_ends(crop_h, crop_w, rows, columns, count):
+    picture = crop_h + rows, crop_w + columns
+    boxes = crop_boxes(picture, (crop_h, crop_w), count)
+    assert len(boxes) == count
+    for box in boxes:
+        assert (box.height, box.width) == (crop_h, crop_w)
+        assert 0 <= box.top <= rows
+        assert 0 <= box.left <= columns
+    (centre,) = crop_boxes(picture, (crop_h, crop_w), 1)
+    assert centre in boxes
+    if count == 3:
+        along = [box.left if picture[1] >= picture[0] else box.top for box in boxes]
+        room = columns if picture[1] >= picture[0] else rows
+        assert (along[0], along[2]) == (0, room)
+    if count == 5:
+        seen = np.zeros(picture, bool)
+        for box in boxes:
+            seen[box.slices] = True
+        assert seen[0, 0]
+        assert seen[0, -1]
+        assert seen[-1, 0]
+        assert seen[-1, -1]
+    if rows % 2 == 0 and columns % 2 == 0:  # the same crops of the mirrored picture
+        turned = {Box(box.top, columns - box.left, crop_h, crop_w) for box in boxes}
+        assert turned == set(boxes)
