@@ -4,16 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import (
-    accuracy_score,
-    confusion_matrix,
-    recall_score,
-    top_k_accuracy_score,
-)
+from sklearn.metrics import accuracy_score, recall_score
 
 from flow.errors import InputError
+from twostream.calibration import calibration_error
 from twostream.data.annotations import Annotations
-from twostream.scores import Scores
+from twostream.scores import Scores, softmax
 
 TOP = 5
 
@@ -40,6 +36,7 @@ class Evaluation:
         video: Accuracy by video.
         clip: Accuracy by clip, each clip counted alone with its video's label.
         confusion: int (C, C), videos of the row's class that were taken for the column's.
+        calibration_error: ECE by video, 0 to 1, over 15 equal bins of confidence.
     """
 
     stream: str
@@ -50,6 +47,7 @@ class Evaluation:
     video: Accuracy
     clip: Accuracy
     confusion: NDArray[np.int64]
+    calibration_error: float
 
     @property
     def class_accuracy(self) -> NDArray[np.float64]:
@@ -78,24 +76,33 @@ def evaluate(scores: Scores, annotations: Annotations, allow_missing: bool = Fal
         predictions,
         accuracy(labels, scores.logits),
         accuracy(np.repeat(labels, clips), scores.clip_logits.reshape(-1, len(scores.classes))),
-        confusion_matrix(labels, predictions, labels=range(len(scores.classes))),
+        _confusion(labels, predictions, len(scores.classes)),
+        calibration_error(softmax(scores.logits), labels),
     )
 
 
 def accuracy(labels: NDArray[np.int64], logits: NDArray[np.float32]) -> Accuracy:
     """Accuracy of ``logits`` (N, C) against ``labels`` (N,).
 
-    Mean-class is over the classes that occur; among five classes or fewer, top-5 is 1.
+    Mean-class is over the classes that occur; among five classes or fewer, top-5 is 1. Of classes
+    with equal logits the first is the better one.
     """
-    predictions = logits.argmax(axis=1)
-    classes = logits.shape[1]
-    top5 = 1.0
-    if classes > TOP:
-        top5 = top_k_accuracy_score(labels, logits, k=TOP, labels=range(classes))
+    # scikit-learn's top_k_accuracy_score prefers the last: top-5 could be below top-1.
+    best = np.argsort(-logits, axis=1, kind="stable")[:, :TOP]
+    top5 = np.mean((best == labels[:, None]).any(axis=1))
+    predictions = best[:, 0]
     mean_class = recall_score(
         labels, predictions, labels=np.unique(labels), average="macro", zero_division=0
     )
     return Accuracy(float(accuracy_score(labels, predictions)), float(top5), float(mean_class))
+
+
+def _confusion(
+    labels: NDArray[np.int64], predictions: NDArray[np.int64], classes: int
+) -> NDArray[np.int64]:
+    """As scikit-learn's confusion_matrix, which warns where there is one class."""
+    counts = np.bincount(labels * classes + predictions, minlength=classes**2)
+    return counts.reshape(classes, classes)
 
 
 def _labels(scores: Scores, annotations: Annotations, allow_missing: bool) -> dict[str, int]:

@@ -6,9 +6,10 @@ Labels never travel with scores. They come from the annotations, joined by video
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ class Source:
         checkpoint: SHA-256 of the weights; of a fusion, those of its streams joined by "+"; of
             several folds, the hash of theirs.
         store: SHA-256 over what is stored of the scored videos; of fusion and folds alike.
+        flow: How the flow images are encoded that were scored; "" of frames, or where not known.
     """
 
     dataset: str
@@ -37,6 +39,7 @@ class Source:
     protocol: str
     checkpoint: str
     store: str
+    flow: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ class Scores:
                     tuple(data["classes"].tolist()),
                     data["logits"].astype(np.float32),
                     data["clip_logits"].astype(np.float32),
-                    Source(**{field.name: str(meta[field.name]) for field in fields(Source)}),
+                    _source(meta),
                 )
         except InputError as problem:
             raise InputError(f"{path}: {problem}") from None
@@ -124,7 +127,8 @@ def join(folds: Sequence[Scores], split: str) -> Scores:
     """The scores of several folds, no video in two of them, as those of one ``split``.
 
     Raises:
-        InputError: Folds of different data sets, streams, protocols or classes, or a video in two.
+        InputError: Folds of different data sets, streams, protocols, flow encodings or classes, or
+            a video in two.
     """
     first = folds[0]
     for other in folds[1:]:
@@ -134,7 +138,7 @@ def join(folds: Sequence[Scores], split: str) -> Scores:
         if not same or other.classes != first.classes:
             raise InputError(
                 f"The scores of {first.source.split} and {other.source.split} come from different "
-                "data sets, streams, protocols or classes; score all folds alike."
+                "data sets, streams, protocols, flow encodings or classes; score all folds alike."
             )
     return Scores(
         video_ids=tuple(video for fold in folds for video in fold.video_ids),
@@ -150,6 +154,12 @@ def join(folds: Sequence[Scores], split: str) -> Scores:
     )
 
 
+def _source(meta: Mapping[str, object]) -> Source:
+    """Of a file that was written before scores told the encoding of their flow, too."""
+    known = {"flow": ""} | dict(meta)
+    return Source(**{field.name: str(known[field.name]) for field in fields(Source)})
+
+
 def _one_hash(hashes: list[str]) -> str:
     """That of all folds, or where they differ, the hash of all."""
     if len(set(hashes)) == 1:
@@ -157,7 +167,7 @@ def _one_hash(hashes: list[str]) -> str:
     return hashlib.sha256("\n".join(hashes).encode()).hexdigest()
 
 
-def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Probabilities over the last axis."""
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
     exponentials = np.exp(shifted)

@@ -4,7 +4,7 @@ Convention: ``right`` (V,) says of each video whether its best class is its own,
 names the source that it comes from. Accuracies are shares from 0 to 1, intervals are of 95 %.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,8 @@ from twostream.scores import Scores
 
 RESAMPLES = 10_000
 PERCENTILES = (2.5, 97.5)
+EXACT_GROUPS = 12
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,35 @@ class Comparison:
     only_first: int
     only_second: int
     p: float
+
+
+@dataclass(frozen=True)
+class SplitMean:
+    """A number over the official splits, in the number's own unit.
+
+    Attributes:
+        mean: Over the splits, each counted once whatever its videos.
+        deviation: Their standard deviation with n - 1 below, as of a sample; NaN of one split.
+            The splits share videos: it is no error of the mean.
+        splits: How many.
+    """
+
+    mean: float
+    deviation: float
+    splits: int
+
+
+def over_splits(values: Sequence[float]) -> SplitMean:
+    """Mean and sample standard deviation (n - 1) of one number a split.
+
+    Raises:
+        InputError: No split, or a number that is not finite.
+    """
+    numbers = np.asarray(values, np.float64)
+    if numbers.ndim != 1 or not numbers.size or not np.isfinite(numbers).all():
+        raise InputError(f"The splits have {list(values)}; give a finite number for each of them.")
+    deviation = float(numbers.std(ddof=1)) if numbers.size > 1 else float("nan")
+    return SplitMean(float(numbers.mean()), deviation, numbers.size)
 
 
 def bootstrap_accuracy(
@@ -65,6 +96,49 @@ def bootstrap_difference(
     As `bootstrap_accuracy`; a resample takes what both say of each of its videos.
     """
     return _interval(_paired(first, second), groups, resamples, seed)
+
+
+def bootstrap_mean(
+    values: ArrayLike, groups: ArrayLike, resamples: int = RESAMPLES, seed: int = 0
+) -> tuple[float, float]:
+    """The interval of the mean of numbers (V,), one a video; as `bootstrap_accuracy`.
+
+    Of several seeds, a video's number is the mean over them: the seeds are no other videos.
+    """
+    return _interval(_floats(values), groups, resamples, seed)
+
+
+def sign_flip(
+    differences: ArrayLike, groups: ArrayLike, resamples: int = RESAMPLES, seed: int = 0
+) -> float:
+    """The two-sided p of a paired permutation test by whole groups (Fisher, 1935).
+
+    If two ways are alike, the sum of the differences in each group could as well have the other
+    sign. Exact up to 12 groups that have a difference, by random signs beyond.
+
+    Args:
+        differences: float (V,), of the first less the second, a number a video.
+        groups: Of the videos, (V,).
+        resamples: Random signs, where they are.
+        seed: Of these.
+
+    Raises:
+        InputError: Other than finite (V,) with a group for each.
+    """
+    values = _floats(differences)
+    names, group = np.unique(np.asarray(groups), return_inverse=True)
+    if group.shape != values.shape:
+        raise InputError(f"There are {values.size} numbers and {group.size} groups; give a pair.")
+    sums = np.bincount(group, weights=values, minlength=len(names))
+    sums = sums[np.abs(sums) > ROUNDING]
+    exact = len(sums) <= EXACT_GROUPS
+    if exact:
+        flips = np.arange(2 ** len(sums))[:, None] >> np.arange(len(sums)) & 1
+    else:
+        flips = np.random.default_rng(seed).integers(0, 2, (resamples, len(sums)))
+    as_far = np.abs((1 - 2 * flips) @ sums) >= np.abs(sums.sum()) - ROUNDING
+    # The signs that were found are one of those that could have been.
+    return float(as_far.mean()) if exact else float((as_far.sum() + 1) / (resamples + 1))
 
 
 def mcnemar(first: ArrayLike, second: ArrayLike) -> float:
@@ -155,6 +229,13 @@ def _paired(first: ArrayLike, second: ArrayLike) -> NDArray[np.int64]:
     if one.shape != two.shape:
         raise InputError(f"There are {one.size} and {two.size} answers; give those to one list.")
     return one.astype(np.int64) - two.astype(np.int64)
+
+
+def _floats(values: ArrayLike) -> NDArray[np.float64]:
+    array = np.asarray(values, np.float64)
+    if array.ndim != 1 or not array.size or not np.isfinite(array).all():
+        raise InputError(f"The numbers have shape {array.shape}; give finite ones, (videos,).")
+    return array
 
 
 def _bools(values: ArrayLike) -> NDArray[np.bool_]:

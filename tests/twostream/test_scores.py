@@ -1,5 +1,6 @@
 """Score files: round trip, laws of the softmax (property), and files that are refused."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +33,19 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     assert loaded.source == SOURCE
     np.testing.assert_array_equal(loaded.logits, scores.logits)
     np.testing.assert_array_equal(loaded.clip_logits, scores.clip_logits)
+
+
+def test_the_encoding_of_the_flow_is_kept_and_older_files_do_not_tell_it(tmp_path: Path) -> None:
+    path = tmp_path / "scores.npz"
+    scores = replace(make(), source=replace(SOURCE, flow="bound 20, centred codes"))
+    scores.save(path)
+    assert Scores.load(path).source == scores.source
+    with np.load(path) as data:
+        values = dict(data)
+    meta = json.loads(str(values["meta"]))
+    del meta["flow"]
+    np.savez(path, **values | {"meta": np.array(json.dumps(meta))})
+    assert Scores.load(path).source == SOURCE
 
 
 def test_a_score_file_holds_no_pickle(tmp_path: Path) -> None:
@@ -116,7 +130,8 @@ def test_folds_are_joined_as_they_are() -> None:
 
 def test_folds_that_do_not_belong_together_are_refused() -> None:
     one = fold("fold:1/2", ("a",))
-    for other in (fold("x", ("b",), protocol="other"), fold("x", ("b",), stream="flow")):
+    for different in ({"protocol": "other"}, {"stream": "flow"}, {"flow": "bound 15"}):
+        other = fold("x", ("b",), **different)
         with pytest.raises(InputError, match="score all folds alike"):
             join([one, other], "folds:2")
     with pytest.raises(InputError, match="score all folds alike"):

@@ -1,5 +1,7 @@
 """Statistics: oracle (scipy), known answers, coverage on simulated groups, and what is refused."""
 
+import math
+import statistics
 from collections.abc import Callable
 
 import numpy as np
@@ -12,7 +14,14 @@ from scipy.stats import bootstrap as scipy_bootstrap
 from flow.errors import InputError
 from twostream.data.annotations import Video
 from twostream.scores import Scores, Source
-from twostream.statistics import answers, bootstrap_accuracy, bootstrap_difference, compare, mcnemar
+from twostream.statistics import (
+    answers,
+    bootstrap_accuracy,
+    bootstrap_difference,
+    compare,
+    mcnemar,
+    over_splits,
+)
 
 
 def simulated(rng: np.random.Generator, groups: int, each: int = 5) -> tuple[np.ndarray, ...]:
@@ -163,3 +172,27 @@ def test_what_tells_nothing_is_refused(
 def test_answers_to_other_lists_are_refused() -> None:
     with pytest.raises(InputError, match="2 and 3 answers"):
         mcnemar([True, False], [True, False, True])
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=9))
+def test_over_splits_is_the_mean_and_the_sample_deviation_of_the_standard_library(
+    values: list[float],
+) -> None:
+    found = over_splits(values)
+    assert found.mean == pytest.approx(statistics.mean(values), abs=1e-12)
+    assert found.deviation == pytest.approx(statistics.stdev(values), abs=1e-9)
+    assert found.splits == len(values)
+
+
+def test_over_three_splits() -> None:
+    found = over_splits([0.80, 0.82, 0.87])
+    # Differences -0.03, -0.01, 0.04; squares 0.0026 in sum, over 3 - 1.
+    assert (found.mean, found.deviation) == pytest.approx((0.83, math.sqrt(0.0013)))
+
+
+def test_one_split_has_no_deviation_and_none_has_no_mean() -> None:
+    assert over_splits([0.5]).mean == 0.5
+    assert math.isnan(over_splits([0.5]).deviation)
+    for values in ([], [0.5, float("nan")], [float("inf")]):
+        with pytest.raises(InputError, match="finite number for each"):
+            over_splits(values)

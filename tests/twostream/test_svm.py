@@ -6,16 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.special import log_softmax, softmax
+from scipy.special import log_softmax
 from sklearn.svm import LinearSVC
 
 from flow.errors import InputError
 from twostream import feature_folder, svm
+from twostream.commands.fuse import Fuse
 from twostream.commands.svm import SVM
 from twostream.data.annotations import Annotations, Video
 from twostream.evaluation import evaluate
 from twostream.feature_folder import FeatureMeta, Features
-from twostream.fusion import fuse
+from twostream.fusion import fuse, in_order
+from twostream.linear_svm import decisions as decisions_of
 from twostream.scores import Scores
 
 CLASSES = ("clap", "jump", "walk")
@@ -113,7 +115,7 @@ def test_of_two_classes_the_decisions_are_each_others_mirror() -> None:
     rng = np.random.default_rng(0)
     x, labels = rng.normal(size=(20, 5)), np.repeat([0, 1], 10)
     x[labels == 1, 0] += 3
-    decisions = svm._decisions(x, labels, x, 1.0, 2)
+    decisions = decisions_of(x, labels, x, 1.0, 2)
     np.testing.assert_array_equal(decisions[:, 0], -decisions[:, 1])
     assert np.mean(decisions.argmax(axis=1) == labels) > 0.9
 
@@ -136,7 +138,7 @@ def test_what_a_test_video_is_and_is_called_changes_nothing_but_its_own_scores()
     values[0] = 7  # the first test video
     other = svm.train_and_score(replace(taken, values=values), replace(fold, test=test))
     assert other.choice == result.choice
-    np.testing.assert_array_equal(other.inner, result.inner)
+    np.testing.assert_array_equal(other.held_out.logits, result.held_out.logits)
     np.testing.assert_array_equal(other.scores.logits[1:], result.scores.logits[1:])
     assert (other.scores.logits[0] != result.scores.logits[0]).all()
 
@@ -166,53 +168,6 @@ def test_c_is_chosen_on_videos_of_groups_that_were_not_trained_on() -> None:
     assert choice.inner_accuracy < 0.6  # with groups on both sides it is 1
 
 
-def test_the_factor_is_found_again() -> None:
-    rng = np.random.default_rng(0)
-    decisions = rng.normal(size=(20_000, 4))
-    chances = softmax(3.0 * decisions, axis=1)
-    labels = (chances.cumsum(axis=1) < rng.random((20_000, 1))).sum(axis=1)
-    (factor,), loss = svm.calibrate([decisions], labels)
-    # Over 30 data sets the deviation is 0.035: four of it.
-    assert factor == pytest.approx(3.0, abs=0.14)
-    truth = -log_softmax(3.0 * decisions, axis=1)[np.arange(20_000), labels].mean()
-    assert loss == pytest.approx(truth, abs=1e-2)
-
-
-def test_no_other_factor_has_a_smaller_loss() -> None:
-    rng = np.random.default_rng(0)
-    decisions, labels = rng.normal(size=(30, 3)), rng.integers(0, 3, 30)
-    decisions[np.arange(30), labels] += 1
-    targets = np.full((30, 3), 1 / 33)
-    targets[np.arange(30), labels] = 31 / 33
-    factors = np.geomspace(0.01, 1000, 2000)
-    losses = [-(targets * log_softmax(f * decisions, axis=1)).sum() / 30 for f in factors]
-    (factor,), loss = svm.calibrate([decisions], labels)
-    assert factor == pytest.approx(factors[np.argmin(losses)], rel=0.01)
-    assert loss <= min(losses) + 1e-9
-
-
-def test_where_all_are_right_the_factor_is_finite() -> None:
-    decisions = np.where(np.eye(3, dtype=bool)[[0, 1, 2, 0, 1, 2]], 1.0, -1.0)
-    (factor,), _ = svm.calibrate([decisions], np.array([0, 1, 2, 0, 1, 2]))
-    # softmax (7 / 9 to 1 / 9): a difference of log 7 over one of 2.
-    assert factor == pytest.approx(np.log(7) / 2, rel=1e-3)
-
-
-def test_factors_of_two_streams_are_found_again_and_a_repeated_stream_shares_its_own() -> None:
-    rng = np.random.default_rng(0)
-    one, two = rng.normal(size=(2, 20_000, 4))
-    chances = softmax(3.0 * one + 0.5 * two, axis=1)
-    labels = (chances.cumsum(axis=1) < rng.random((20_000, 1))).sum(axis=1)
-    factors, _ = svm.calibrate([one, two], labels)
-    # Over 30 data sets the deviations are 0.03 and 0.013: four of each.
-    assert factors[0] == pytest.approx(3.0, abs=0.12)
-    assert factors[1] == pytest.approx(0.5, abs=0.05)
-    (alone,), loss = svm.calibrate([one], labels)
-    twice, same = svm.calibrate([one, one], labels)
-    assert twice.sum() == pytest.approx(alone, rel=1e-4)
-    assert same == pytest.approx(loss, rel=1e-9)
-
-
 def test_the_c_with_the_least_loss_in_inner_folds_is_taken() -> None:
     listed = videos(groups=5)
     taken, fold = features(listed, noise=3), split(listed)
@@ -233,22 +188,62 @@ def test_a_stream_that_knows_nothing_does_not_spoil_the_sum() -> None:
     fused, factors = svm.fuse_fold([one, two])
     assert factors[1] < 0.5 < factors[0] < 2
     assert right(fused, listed) >= right(one.scores, listed)
-    np.testing.assert_allclose(
-        fused.logits, factors[0] * one.scores.logits + factors[1] * two.scores.logits, rtol=1e-4
-    )
+    added = factors[0] * one.scores.logits + factors[1] * two.scores.logits
+    np.testing.assert_allclose(fused.logits, log_softmax(added, axis=1), rtol=1e-4, atol=1e-6)
     assert fused.clip_logits.shape == one.scores.clip_logits.shape
     assert fused.source.stream == "rgb+flow"
 
 
-def test_streams_of_other_orders_or_training_videos_are_not_fused() -> None:
+def test_streams_are_joined_by_video_and_not_of_other_training_videos() -> None:
     listed = videos(groups=4)
     one = svm.train_and_score(features(listed, noise=1), split(listed))
-    flow = replace(one.scores, source=replace(one.scores.source, stream="flow"))
-    turned = replace(one, scores=replace(flow, video_ids=flow.video_ids[::-1]))
-    with pytest.raises(InputError, match="one split in one order"):
-        svm.fuse_fold([one, turned])
-    with pytest.raises(InputError, match="one split in one order"):
-        svm.fuse_fold([one, replace(one, labels=one.labels[::-1])])
+    other = svm.train_and_score(features(listed, noise=3, seed=1), split(listed))
+    flow = of_flow(other)
+    turned = replace(
+        flow,
+        scores=in_order(flow.scores, flow.scores.video_ids[::-1]),
+        held_out=in_order(flow.held_out, flow.held_out.video_ids[::-1]),
+        labels=flow.labels[::-1],
+    )
+    np.testing.assert_array_equal(
+        svm.fuse_fold([one, turned])[0].logits, svm.fuse_fold([one, flow])[0].logits
+    )
+    with pytest.raises(InputError, match="not been trained on the same videos"):
+        svm.fuse_fold([one, replace(flow, labels=flow.labels[::-1])])
+    with pytest.raises(InputError, match="one rgb network"):
+        svm.fuse_fold([one, one])
+
+
+def of_flow(fold: svm.Fold) -> svm.Fold:
+    """The same as another stream's."""
+    scores, held_out = (
+        replace(each, source=replace(each.source, stream="flow"))
+        for each in (fold.scores, fold.held_out)
+    )
+    return replace(fold, scores=scores, held_out=held_out)
+
+
+def test_held_out_scores_are_those_of_an_svm_that_has_not_seen_the_group() -> None:
+    """Of videos and of clips, by scikit-learn on all other training groups."""
+    listed = videos(groups=4)
+    taken, fold = features(listed, noise=3), split(listed)
+    result = svm.train_and_score(taken, fold, grid=[1.0])
+    assert result.held_out.video_ids == tuple(video.id for video in fold.train)
+    x = svm.descriptors(taken.values.reshape(len(listed), 6, -1))
+    clips = svm.descriptors(taken.values.swapaxes(1, 2))
+    labels = np.array([video.label for video in listed])
+    for group in ("g1", "g2", "g3"):
+        known = [row for row, v in enumerate(listed) if v.group not in ("g0", group)]
+        here = [row for row, v in enumerate(listed) if v.group == group]
+        oracle = LinearSVC(C=1.0, tol=1e-8, max_iter=1_000_000, random_state=1)
+        oracle.fit(x[known], labels[known])
+        rows = [result.held_out.video_ids.index(listed[row].id) for row in here]
+        factor = result.choice.factor
+        np.testing.assert_allclose(
+            result.held_out.logits[rows] / factor, oracle.decision_function(x[here]), atol=2e-3
+        )
+        by_clip = oracle.decision_function(clips[here].reshape(-1, 40)).reshape(-1, 3, 3)
+        np.testing.assert_allclose(result.held_out.clip_logits[rows] / factor, by_clip, atol=2e-3)
 
 
 def test_a_network_that_has_seen_test_videos_is_refused() -> None:
@@ -316,6 +311,9 @@ def test_all_folds_by_the_command(
         assert one.source.split == part.replace("-", ":").replace("of", "/")
         rows = [rgb.video_ids.index(video) for video in one.video_ids]
         np.testing.assert_array_equal(one.logits, rgb.logits[rows])
+        held_out = Scores.load(out / part / "rgb" / "held_out.npz")
+        assert {*held_out.video_ids} == {video.id for video in videos(5)} - {*one.video_ids}
+        assert held_out.source == one.source
     choices = json.loads((out / "svm.json").read_text())
     assert (
         len(choices["flow"])
@@ -326,6 +324,8 @@ def test_all_folds_by_the_command(
     printed = capsys.readouterr().out
     assert f"rgb        top-1 by video {right(rgb, videos(5)):6.1%}" in printed
     assert "rgb+flow less flow" in printed
+    assert Fuse((out,), choose=True, rule="log_probabilities", lists=taken / "list.csv")() == 0
+    assert right(Scores.load(out / "fused.npz"), videos(5)) >= right(rgb, videos(5))
 
 
 def test_one_split_of_one_stream_by_the_command(
@@ -337,6 +337,7 @@ def test_one_split_of_one_stream_by_the_command(
     assert command() == 0
     scores = Scores.load(taken / "out" / "flow" / "scores.npz")
     assert {name.split("/")[1][0] for name in scores.video_ids} == {"1"}
+    assert len(Scores.load(taken / "out" / "flow" / "held_out.npz").video_ids) == 24
     assert not (taken / "out" / "fused").exists()
     assert "one group alone" in capsys.readouterr().out
 

@@ -14,8 +14,9 @@ from twostream.streams import Stream
 
 if TYPE_CHECKING:
     from twostream.data.annotations import Annotations, Video
+    from twostream.linear_svm import Choice
     from twostream.scores import Scores
-    from twostream.svm import Choice, Fold
+    from twostream.svm import Fold
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class SVM:
 
     Of several splits that together test every video, also OUT/<split>/<stream>/scores.npz. With
     both streams, OUT/fused/scores.npz is their weighted sum. C and the weights, which OUT/svm.json
-    tells, are chosen on groups of the training videos.
+    tells, are chosen on groups of the training videos; what the streams say of these is in
+    held_out.npz beside each split's scores, for twostream fuse to choose on.
 
     Attributes:
         features: What twostream features wrote: the folder that holds rgb and flow.
@@ -60,6 +62,8 @@ class SVM:
         folds = {stream: self._stream(stream, splits, tuple(videos)) for stream in self.streams}
         seconds = perf_counter() - start
         scores = [self._save(stream, [f.scores for f in each]) for stream, each in folds.items()]
+        for stream, each in folds.items():
+            self._save_held_out(stream, each)
         record: dict[str, Any] = {
             stream: [asdict(fold.choice) for fold in each] for stream, each in folds.items()
         }
@@ -102,15 +106,25 @@ class SVM:
 
     def _save(self, name: str, folds: "list[Scores]") -> "Scores":
         """Write the scores of each fold, and of all; gives those of all."""
-        from twostream.runs import split_folder
         from twostream.scores import join
 
         if len(folds) > 1:
             for fold in folds:
-                fold.save(self.out / split_folder(fold.source.split) / name / "scores.npz")
+                fold.save(self._folder(fold.source.split) / name / "scores.npz")
         joined = join(folds, self.split)
         joined.save(self.out / name / "scores.npz")
         return joined
+
+    def _save_held_out(self, stream: Stream, folds: "list[Fold]") -> None:
+        for fold in folds:
+            several = len(folds) > 1
+            folder = self._folder(fold.scores.source.split) if several else self.out
+            fold.held_out.save(folder / stream / "held_out.npz")
+
+    def _folder(self, split: str) -> Path:
+        from twostream.runs import split_folder
+
+        return self.out / split_folder(split)
 
     def _report(
         self, scores: "list[Scores]", fused: "list[Scores]", videos: "dict[str, Video]"
