@@ -10,7 +10,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ from torch import Tensor, nn
 
 from flow.errors import InputError
 from flow.files import atomic
-from twostream.data.clips import TestClips
 from twostream.data.transforms import BGR_MEAN, FLOW_ZERO
+from twostream.feeding import protocol_clips
 from twostream.models import P3D
 from twostream.models.inference import folded
+from twostream.protocols import own
 from twostream.runs import Checkpoint, Data
 
 # Of the largest logit: float32 summed in another order errs by 2e-6 at most over the family.
@@ -118,17 +119,10 @@ def _difference(plain: Model, load: Callable[[], Model], clips: Tensor) -> float
 
 def _stored_clips(checkpoint: Checkpoint, data: Data) -> tuple[str, Tensor]:
     """Clips of the first test video, as they are stored: (CHECKED_CLIPS, C, T, H, W)."""
-    run, experiment = checkpoint.run, checkpoint.run.experiment
+    run = checkpoint.run
     video = data.annotations("test")[0].test[0]
-    clips, _, _ = TestClips(
-        data.store,
-        (video,),
-        run.stream,
-        length=experiment.clip_length,
-        clips=CHECKED_CLIPS,
-        geometry=experiment.geometry(),
-        short=experiment.short,
-    )[0]
+    protocol = replace(own(run.experiment), clips=CHECKED_CLIPS)
+    clips, _, _ = protocol_clips(data.store, (video,), run.stream, protocol)[0]
     if run.stream == "flow":
         return video.id, clips + FLOW_ZERO
     return video.id, (clips + torch.tensor(BGR_MEAN).reshape(-1, 1, 1, 1)).flip(1).contiguous()

@@ -1,6 +1,5 @@
 """Features: what a layer of a network says of each clip of each video, before its last layer."""
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,20 +8,21 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from flow.errors import InputError
 from flow.progress import progress_bar
 from twostream.data.annotations import Video
-from twostream.data.clips import TestClips, batches, worker_context, worker_init
 from twostream.data.sampling import Short
 from twostream.data.source import Sources
 from twostream.data.transforms import Geometry, mirrored
 from twostream.devices import choose_device
 from twostream.feature_folder import FeatureMeta, claim, is_done, write
+from twostream.feeding import by_video, packed_loader, protocol_clips, read_parts
 from twostream.models import P3D
 from twostream.models.inference import for_inference
 from twostream.models.layers import space_and_time_mean
+from twostream.origins import descriptions, flow_codes
+from twostream.protocols import Protocol
 from twostream.streams import Stream
 
 POOL5 = "pool5"
@@ -50,13 +50,11 @@ class Clips:
     mirror: bool
 
     def __str__(self) -> str:
-        size = self.geometry.resize
-        resized = "own size" if size is None else "x".join(map(str, size))
         crop = "x".join(map(str, self.geometry.crop))
         mirror = " and their mirror images" if self.mirror else ""
         return (
-            f"{self.count} even clips of {self.length}{mirror}, {resized}, centre crop {crop}, "
-            f"short videos {self.short}"
+            f"{self.count} even clips of {self.length}{mirror}, {self.geometry.size}, "
+            f"centre crop {crop}, short videos {self.short}"
         )
 
 
@@ -111,44 +109,40 @@ def take_features(
     target = choose_device(device)
     with _layer(network.model, layer, target) as (of, precision):
         sources = Sources.of(store, videos, clips.stream)
-        said = {video: _description(sources, video) for video in videos}
-        claim(folder, _meta(network, clips, layer, precision, _flow(said, clips.stream, store)))
+        said = descriptions(sources, videos)
+        flow = flow_codes(said, clips.stream, store)
+        claim(folder, _meta(network, clips, layer, precision, flow))
         hashes = {video: sha256(text.encode()).hexdigest() for video, text in said.items()}
         todo = tuple(video for video in videos if not is_done(folder, video, hashes[video]))
-        for video, tensors in _clips(store, todo, clips, workers):
-            views = [tensors, mirrored(tensors, clips.stream)] if clips.mirror else [tensors]
-            parts = torch.split(torch.cat(views), AT_ONCE)
-            taken = [of(network.model.input.of_p3d(part.to(target))) for part in parts]
-            values = torch.cat(taken).float().cpu().numpy().reshape(len(views), clips.count, -1)
-            write(folder, video, values, hashes[video])
+
+        def of_sides(plain: Tensor) -> Tensor:
+            """Clips (N, C, T, H, W) -> float32 (N, S, D)."""
+            plain = plain.to(target)
+            sides = [plain, mirrored(plain, clips.stream)] if clips.mirror else [plain]
+            taken = [of(network.model.input.of_p3d(side)) for side in sides]
+            return torch.stack(taken, dim=1).float().cpu()
+
+        for video, values in _by_video(store, todo, clips, workers, of_sides):
+            write(folder, video, values.transpose(0, 1).contiguous().numpy(), hashes[video])
     return len(todo)
 
 
-def _clips(
-    store: Path, videos: tuple[str, ...], clips: Clips, workers: int
+def _by_video(
+    store: Path,
+    videos: tuple[str, ...],
+    clips: Clips,
+    workers: int,
+    of: Callable[[Tensor], Tensor],
 ) -> Iterator[tuple[str, Tensor]]:
-    """Each video's id and clips (N, C, T, H, W), with a bar that follows."""
+    """Each video's id and what ``of`` gives for its clips, with a bar that follows."""
     if not videos:
         return
-    dataset = TestClips(
-        store,
-        tuple(Video(video, 0, video) for video in videos),
-        clips.stream,
-        length=clips.length,
-        clips=clips.count,
-        geometry=clips.geometry,
-        short=clips.short,
-    )
-    loader = DataLoader(
-        dataset,
-        batch_size=None,
-        num_workers=workers,
-        worker_init_fn=worker_init,
-        multiprocessing_context=worker_context(workers),
-    )
+    listed = tuple(Video(video, 0, video) for video in videos)
+    protocol = Protocol(clips.count, clips.length, clips.geometry, short=clips.short)
+    loader = packed_loader(protocol_clips(store, listed, clips.stream, protocol), AT_ONCE, workers)
     with progress_bar(len(videos), " videos", shown=True) as bar:
-        for tensors, _, index in batches(loader):
-            yield videos[index], tensors
+        for place, values in by_video(read_parts(loader), of):
+            yield videos[place], values
             bar.update()
 
 
@@ -188,25 +182,6 @@ def _module(model: P3D, name: str) -> nn.Module:
     while isinstance(module, nn.Sequential):  # run one by one, not as a whole
         module = module[-1]
     return module
-
-
-def _description(sources: Sources, video: str) -> str:
-    with sources.opened(video) as source:
-        return source.description()
-
-
-def _flow(said: dict[str, str], stream: Stream, store: Path) -> str:
-    """Bound and codes of the flow of videos that have said what they come from."""
-    if stream == "rgb":
-        return ""
-    values = [json.loads(text) for text in said.values()]
-    kinds = sorted({f"bound {value['bound']:g}, {value['encoding']} codes" for value in values})
-    if len(kinds) != 1:
-        raise InputError(
-            f"The flow in {store} has {' and '.join(kinds) or 'no videos'}; "
-            "extract all videos with one bound."
-        )
-    return kinds[0]
 
 
 def _meta(network: Network, clips: Clips, layer: str, precision: str, flow: str) -> FeatureMeta:

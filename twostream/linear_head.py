@@ -5,18 +5,17 @@ Out-of-Distribution" (ICLR 2022, arXiv:2202.10054): a last layer that starts at 
 was pretrained in the first steps; on few videos nothing brings that back.
 """
 
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
-from torch.utils.data import DataLoader
 
 from twostream.data.annotations import Video
-from twostream.data.clips import TestClips, batches, worker_context, worker_init
+from twostream.data.transforms import mirrored
+from twostream.feeding import packed_loader, protocol_clips, read_parts
 from twostream.models import P3D
 from twostream.models.inference import for_inference
+from twostream.protocols import own
 from twostream.runs import Run
 
 # Of standardised features, on three sets of 60 to 300 videos: 0.001 to 0.1 do about as well.
@@ -43,11 +42,7 @@ def fit_last_layer(
     Returns:
         What was done, in words.
     """
-    sides = (False, True) if run.experiment.mirror else (False,)
-    parts = [_features(model, run, videos, mirror, workers, device) for mirror in sides]
-    features = np.concatenate(parts)
-    clips = len(features) // len(videos) // len(sides)
-    labels = np.tile(np.repeat([video.label for video in videos], clips), len(sides))
+    features, labels = _features(model, run, videos, workers, device)
     mean, deviation = features.mean(axis=0), features.std(axis=0) + LEAST_DEVIATION
     found = LogisticRegression(C=INVERSE_PENALTY, max_iter=ITERATIONS)
     found.fit((features - mean) / deviation, labels)
@@ -61,39 +56,19 @@ def fit_last_layer(
 
 
 def _features(
-    model: P3D,
-    run: Run,
-    videos: tuple[Video, ...],
-    mirror: bool,
-    workers: int,
-    device: torch.device,
-) -> NDArray[np.float64]:
-    """pool5 of all clips, video by video: (videos * clips, features)."""
+    model: P3D, run: Run, videos: tuple[Video, ...], workers: int, device: torch.device
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """pool5 (clips, features) and label of all clips and their mirror images."""
     experiment = run.experiment
-    clips = TestClips(
-        run.data.store,
-        videos,
-        run.stream,
-        length=experiment.clip_length,
-        clips=experiment.test_clips,
-        geometry=experiment.geometry(),
-        mirror=mirror,
-        short=experiment.short,
-    )
-    loader: DataLoader[Any] = DataLoader(
-        clips,
-        batch_size=None,
-        num_workers=workers,
-        worker_init_fn=worker_init,
-        multiprocessing_context=worker_context(workers),
-        generator=torch.Generator(),
-    )
+    clips = protocol_clips(run.data.store, videos, run.stream, own(experiment))
     fast = for_inference(model, device, precision=experiment.precision)
-    found = []
-    for tensors, _, _ in batches(loader):
-        for part in tensors.split(experiment.clips_at_once):
-            found.append(fast.features(fast.input.of_p3d(part.to(device))).cpu())
-    return torch.cat(found).double().numpy()
+    features, labels = [], []
+    for part in read_parts(packed_loader(clips, experiment.clips_at_once, workers)):
+        plain = part.clips.to(device)
+        for side in (plain, mirrored(plain, run.stream)) if experiment.mirror else (plain,):
+            features.append(fast.features(fast.input.of_p3d(side)).cpu())
+            labels.append(part.labels)
+    return torch.cat(features).double().numpy(), torch.cat(labels).numpy()
 
 
 def _of_every_class(

@@ -2,20 +2,21 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
 from flow.errors import InputError
-from twostream.data.annotations import Annotations, Video, hold_out
-from twostream.data.clips import TestClips, worker_context, worker_init
+from twostream.data.annotations import Annotations, Video
+from twostream.data.holding_out import hold_out
 from twostream.devices import autocast
 from twostream.distributed import World
 from twostream.experiments import Experiment
-from twostream.feeding import read
+from twostream.feeding import Part, packed_loader, protocol_clips, read_parts
 from twostream.models import P3D
+from twostream.protocols import own
 from twostream.runs import Run
 
 
@@ -76,9 +77,18 @@ class Validator:
     def __init__(self, run: Run, videos: tuple[Video, ...], workers: int, world: World) -> None:
         self.experiment = run.experiment
         self.world = world
+        self.clips = run.experiment.validation_clips
+        self.videos = tuple(world.share(videos))
         self.loader: DataLoader[Any] | None = None
-        if own := tuple(world.share(videos)):
-            self.loader = _loader(run, own, workers, pin=world.device.type == "cuda")
+        if self.videos:
+            protocol = replace(own(run.experiment), clips=self.clips)
+            self.loader = packed_loader(
+                protocol_clips(run.data.store, self.videos, run.stream, protocol),
+                run.experiment.clips_at_once,
+                workers,
+                pin=world.device.type == "cuda",
+                stay=True,
+            )
 
     def __call__(self, model: P3D, go_on: Callable[[], None] = lambda: None) -> Validation:
         """The figures of ``model``, which is left in evaluation mode.
@@ -90,13 +100,16 @@ class Validator:
         Raises:
             InputError: A loss that is not finite.
         """
-        sums = torch.zeros(3, dtype=torch.float64, device=self.world.device)
+        device = self.world.device
+        shape = len(self.videos), model.fc.out_features
+        probabilities = torch.zeros(shape, dtype=torch.float64, device=device)
         model.eval()
-        with torch.no_grad(), autocast(self.world.device, self.experiment.precision):
-            for clips, labels, _ in read(self.loader) if self.loader else ():
-                sums += self._sums(model, clips, labels)
+        with torch.no_grad(), autocast(device, self.experiment.precision):
+            for part in read_parts(self.loader) if self.loader else ():
+                probabilities += self._sums(model, part)
                 go_on()
-        loss, right, videos = self.world.total(sums).tolist()
+        figures = self._figures(probabilities / self.clips)
+        loss, right, videos = self.world.total(figures).tolist()
         if not math.isfinite(loss):
             raise InputError(
                 "The network gives no finite scores in the validation; "
@@ -104,44 +117,23 @@ class Validator:
             )
         return Validation(loss / videos, right / videos)
 
-    def _sums(self, model: P3D, clips: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Summed loss, right videos and videos; clips (V, N, C, T, H, W) of labels (V,)."""
+    def _sums(self, model: P3D, part: Part) -> torch.Tensor:
+        """Of each video the summed softmax of its clips in this part: (videos, classes)."""
         device = self.world.device
-        videos, at_once = len(clips), self.experiment.clips_at_once
-        clips = clips.flatten(0, 1)
-        parts = [clips[first : first + at_once] for first in range(0, len(clips), at_once)]
-        logits = torch.cat(
-            [model(model.input.of_p3d(part.to(device, non_blocking=True))) for part in parts]
-        )
-        by_video = logits.double().softmax(1).reshape(videos, -1, logits.shape[1]).mean(1)
-        surprise = -by_video.clamp_min(torch.finfo(by_video.dtype).tiny).log()
-        target = labels.to(device)
-        loss = surprise.gather(1, target[:, None]).sum()
-        right = (by_video.argmax(1) == target).sum()
-        return torch.stack((loss, right, torch.full_like(loss, videos)))
+        logits = model(model.input.of_p3d(part.clips.to(device, non_blocking=True)))
+        shape = len(self.videos), logits.shape[1]
+        sums = torch.zeros(shape, dtype=torch.float64, device=device)
+        sums.index_add_(0, part.videos.to(device), logits.double().softmax(1))
+        return sums
 
-
-def _loader(run: Run, videos: tuple[Video, ...], workers: int, pin: bool) -> "DataLoader[Any]":
-    experiment = run.experiment
-    clips = TestClips(
-        run.data.store,
-        videos,
-        run.stream,
-        length=experiment.clip_length,
-        clips=experiment.validation_clips,
-        geometry=experiment.geometry(),
-        short=experiment.short,
-    )
-    return DataLoader(
-        clips,
-        batch_size=max(1, experiment.clips_at_once // experiment.validation_clips),
-        num_workers=workers,
-        worker_init_fn=worker_init,
-        multiprocessing_context=worker_context(workers),
-        persistent_workers=workers > 0,
-        pin_memory=pin,
-        generator=torch.Generator(),
-    )
+    def _figures(self, probabilities: torch.Tensor) -> torch.Tensor:
+        """Summed loss, right videos and videos, of probabilities (videos, classes)."""
+        labels = torch.tensor([video.label for video in self.videos], dtype=torch.int64)
+        labels = labels.to(probabilities.device)
+        surprise = -probabilities.clamp_min(torch.finfo(probabilities.dtype).tiny).log()
+        loss = surprise.gather(1, labels[:, None]).sum()
+        right = (probabilities.argmax(1) == labels).sum()
+        return torch.stack((loss, right, torch.full_like(loss, len(labels))))
 
 
 class Selection:

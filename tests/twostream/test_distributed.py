@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import torch
 from torch import nn
 
 from flow.errors import InputError
+from training_runs import train_command
 from twostream.__main__ import main
 from twostream.distributed import World, alone, joined, synchronise_batchnorm
 from twostream.log import read_log
@@ -22,21 +22,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 STEPS = 4
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Several threads on a busy machine wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def command(data: Path, folder: Path, *more: str) -> list[str]:
-    lists, store = data / "annotations.csv", data / "store"
-    paths = ["--lists", str(lists), "--store", str(store), "--run", str(folder)]
     small = ["--clip-length", "2", "--crop", "48", "48", "--streams", "flow"]
-    plain = ["--workers", "0", "--device", "cpu", "--precision", "fp32"]
-    return ["train", "demo", *paths, *small, *plain, *more]
+    return train_command(data, folder, *small, "--device", "cpu", "--precision", "fp32", *more)
 
 
 def state(folder: Path) -> dict[str, torch.Tensor]:

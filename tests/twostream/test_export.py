@@ -11,6 +11,7 @@ import torch
 import twostream.export
 from flow.errors import InputError
 from flow.store import StoreFile, store_path
+from training_runs import train_command
 from twostream.__main__ import main
 from twostream.commands.export import Export
 from twostream.data.transforms import BGR_MEAN
@@ -28,8 +29,7 @@ def run(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of both streams, trained for one step."""
     folder = tmp_path_factory.mktemp("runs") / "small"
     small = ["--steps", "1", "--batch", "4", "--clip-length", "4", "--crop", "48", "48"]
-    data = ["--lists", str(demo_data / "annotations.csv"), "--store", str(demo_data / "store")]
-    assert main(["train", "demo", *data, "--run", str(folder), *small, "--workers", "0"]) == 0
+    assert main(train_command(demo_data, folder, *small)) == 0
     return folder
 
 

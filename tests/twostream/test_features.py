@@ -1,7 +1,6 @@
 """Features: oracle (the network itself, clip by clip), identity (resume), and what is refused."""
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch
 
 from flow.__main__ import main as flow_main
 from flow.errors import InputError
+from training_runs import train_command
 from twostream import feature_folder, features
 from twostream.__main__ import main
 from twostream.commands.features import Features as Command
@@ -25,15 +25,6 @@ from twostream.runs import sha256 as file_hash
 from twostream.streams import Stream
 
 CLIPS = Clips("flow", 2, 4, Geometry((48, 60), (40, 56)), "repeat", True)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Networks this small take longer by several threads, and many times so on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def network(in_channels: int = 2) -> Network:
@@ -265,11 +256,9 @@ def test_a_trained_network_by_the_command(
     demo_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It knows which videos it was trained on, and takes the clips that it is scored on."""
-    data = ["--lists", str(demo_data / "annotations.csv"), "--store", str(demo_data / "store")]
     small = ["--steps", "1", "--batch", "4", "--clip-length", "4", "--crop", "48", "48"]
-    run = str(tmp_path / "run")
-    more = ["--workers", "0", "--device", "cpu", "--streams", "flow"]
-    assert main(["train", "demo", *data, "--run", run, *small, *more]) == 0
+    more = ["--device", "cpu", "--streams", "flow"]
+    assert main(train_command(demo_data, tmp_path / "run", *small, *more)) == 0
     command = Command(
         demo_data / "store",
         tmp_path / "out",

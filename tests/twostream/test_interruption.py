@@ -7,15 +7,13 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 
+from training_runs import assert_same_training, train_command
 from twostream.__main__ import main
 from twostream.experiments import demo
 from twostream.interruption import Interruption, shielded
-from twostream.log import read_log
 from twostream.runs import Checkpoint, Data, Run
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -84,20 +82,6 @@ def run(demo_data: Path) -> Run:
     return Run(experiment, Data(demo_data / "annotations.csv", demo_data / "store"), "flow")
 
 
-def assert_equal(one: Any, two: Any) -> None:
-    """Equal to the last bit, at every depth; but for times, which never repeat."""
-    if isinstance(one, dict):
-        assert one.keys() == two.keys()
-        for name in one.keys() - {"seconds", "waited"}:
-            assert_equal(one[name], two[name])
-    elif isinstance(one, list):
-        assert len(one) == len(two)
-        for first, second in zip(one, two, strict=True):
-            assert_equal(first, second)
-    else:
-        assert torch.equal(one, two) if isinstance(one, torch.Tensor) else one == two
-
-
 def test_a_run_killed_at_random_moments_ends_as_one_that_was_not(run: Run, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(run.to_json())
     whole, cut = tmp_path / "whole", tmp_path / "cut"
@@ -114,14 +98,7 @@ def test_a_run_killed_at_random_moments_ends_as_one_that_was_not(run: Run, tmp_p
     statuses = [line.split()[0] for line in done.stdout.splitlines() if line.endswith("]")]
     assert statuses == KILLS * [str(int(signal.SIGKILL))]
     assert done.stdout.count(f"of {STEPS} steps") >= 3  # it has gone on, rather than begun anew
-    for name in ("checkpoint.pt", "best.pt"):
-        one, two = (Checkpoint.load(folder / name) for folder in (whole, cut))
-        assert one.step == two.step
-        assert_equal(one.model, two.model)
-        assert_equal(one.training, two.training)
-    rows = [read_log(folder / "log.csv") for folder in (whole, cut)]
-    timeless = [[replace(r, clips_per_second=0, waiting=0) for r in side] for side in rows]
-    assert timeless[0] == timeless[1]
+    assert_same_training(whole, cut, "checkpoint.pt", "best.pt")
     assert sorted(path.name for path in whole.iterdir()) == sorted(p.name for p in cut.iterdir())
 
 
@@ -129,9 +106,8 @@ def test_sigterm_to_all_processes_writes_a_checkpoint(
     demo_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As a cluster ends a job: the processes that read clips get the signal, too."""
-    command = ["train", "demo", "--lists", str(demo_data / "annotations.csv")]
-    command += ["--store", str(demo_data / "store"), "--run", str(tmp_path), "--streams", "flow"]
-    command += ["--batch", "8", "--clip-length", "4", "--crop", "48", "48", "--device", "cpu"]
+    more = ["--streams", "flow", "--batch", "8", "--clip-length", "4", "--crop", "48", "48"]
+    command = train_command(demo_data, tmp_path, *more, "--device", "cpu")
     process = subprocess.Popen(
         [sys.executable, "-m", "twostream", *command, "--steps", "5000", "--workers", "2"],
         cwd=ROOT,
@@ -156,7 +132,7 @@ def test_sigterm_to_all_processes_writes_a_checkpoint(
     assert f"interrupted after step {step}; the same command goes on" in error
     assert "Traceback" not in error
     capsys.readouterr()
-    assert main([*command, "--steps", str(step + 1), "--workers", "0"]) == 0
+    assert main([*command, "--steps", str(step + 1)]) == 0
     assert f"has {step} of {step + 1} steps" in capsys.readouterr().out
     assert Checkpoint.load(tmp_path / "flow" / "checkpoint.pt").step == step + 1
 

@@ -1,26 +1,16 @@
 """The whole path in small, by the commands that a user types; and what wrong usage says."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
 
+from training_runs import train_command
 from twostream import demo
 from twostream.__main__ import main
 from twostream.runs import Checkpoint
 from twostream.scores import Scores
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Several threads on a busy machine wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +18,7 @@ def run(demo_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of both streams on the small demo data, trained for three steps and scored."""
     folder = tmp_path_factory.mktemp("runs") / "small"
     small = ["--steps", "3", "--batch", "8", "--clip-length", "4", "--crop", "48", "48"]
-    data = ["--lists", str(demo_data / "annotations.csv"), "--store", str(demo_data / "store")]
-    assert main(["train", "demo", *data, "--run", str(folder), *small, "--workers", "0"]) == 0
+    assert main(train_command(demo_data, folder, *small)) == 0
     assert main(["score", str(folder), "--workers", "0"]) == 0
     return folder
 
@@ -45,7 +34,8 @@ def test_from_videos_to_a_report(run: Path, capsys: pytest.CaptureFixture[str]) 
         assert title in printed
     assert (run / "report" / "index.html").is_file()
     table = pd.read_csv(run / "report" / "summary.csv", index_col=0)
-    assert table.columns.tolist() == ["rgb", "flow", "rgb+flow"]
+    streams = ["rgb", "flow", "rgb+flow"]
+    assert [name for name in table.columns if name in streams] == streams
 
 
 def test_the_run_holds_its_whole_experiment(run: Path) -> None:
@@ -92,19 +82,15 @@ def test_wrong_input_is_one_sentence_and_status_2(
 def test_a_value_that_cannot_be_is_one_sentence_too(
     demo_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = ["--lists", str(demo_data / "annotations.csv"), "--store", str(demo_data / "store")]
-    command = ["train", "demo", *data, "--run", str(tmp_path), "--dropout", "1.5"]
-    assert main(command) == 2
+    assert main(train_command(demo_data, tmp_path, "--dropout", "1.5")) == 2
     assert "dropout is 1.5" in capsys.readouterr().err
 
 
 def test_all_folds_are_trained_each_in_its_folder(
     demo_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = ["--lists", str(demo_data / "annotations.csv"), "--store", str(demo_data / "store")]
     small = ["--steps", "1", "--batch", "4", "--clip-length", "2", "--crop", "32", "32"]
-    command = ["train", "demo", *data, *small, "--workers", "0", "--streams", "rgb"]
-    command += ["--run", str(tmp_path / "r")]
+    command = train_command(demo_data, tmp_path / "r", *small, "--streams", "rgb")
     assert main([*command, "--split", "groups"]) == 0
     folders = sorted(path.name for path in (tmp_path / "r").iterdir())
     assert folders == ["group-g01", "group-g02", "group-g03"]
@@ -140,10 +126,8 @@ def test_all_folds_are_trained_scored_and_evaluated_together(
 ) -> None:
     run = tmp_path / "folds"
     small = ["--steps", "1", "--batch", "4", "--clip-length", "2", "--crop", "32", "32"]
-    data = ["--lists", str(demo_data / "annotations.csv"), "--store", str(demo_data / "store")]
     quick = ["--workers", "0"]
-    train = ["train", "demo", *data, "--run", str(run), *small, *quick, "--split", "folds:3"]
-    assert main(train) == 0
+    assert main(train_command(demo_data, run, *small, "--split", "folds:3")) == 0
     assert main(["score", str(run), *quick]) == 0
     files = [str(run / stream / "scores.npz") for stream in ("rgb", "flow")]
     fused = str(run / "fused.npz")

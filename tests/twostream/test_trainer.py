@@ -1,6 +1,5 @@
 """One step of training: identity (parts, drawn numbers), oracle (fp32), what is refused."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,15 +19,6 @@ from twostream.trainer import Trainer
 CLASSES = 4
 VIDEOS = tuple(Video(f"v/{number}", number % CLASSES, f"g{number}") for number in range(12))
 SMALL = replace(demo(), batch=8, clips_at_once=4, weight_decay=0.0, precision="fp32")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Several threads on a busy machine wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def trainer(experiment: Experiment, seed: int = 0) -> Trainer:

@@ -2,7 +2,6 @@
 
 import shutil
 import signal
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+import training_runs
 from flow.errors import InputError
 from twostream import training
 from twostream.checkpoints import to_test
-from twostream.data.annotations import hold_out
+from twostream.data.holding_out import hold_out
 from twostream.distributed import alone
 from twostream.experiments import Experiment, demo
 from twostream.interruption import Interrupted
@@ -26,15 +26,6 @@ from twostream.trainer import Trainer
 from twostream.validation import Validator
 
 STEPS = 6
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Several threads on a busy machine wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def train(run: Run, folder: Path, workers: int = 0, **options: Any) -> Epoch:
@@ -58,29 +49,8 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return Checkpoint.load(folder / "checkpoint.pt").model
 
 
-def assert_equal(one: Any, two: Any) -> None:
-    """Equal to the last bit, at every depth; but for times, which never repeat."""
-    if isinstance(one, dict):
-        assert one.keys() == two.keys()
-        for name in one.keys() - {"seconds", "waited"}:
-            assert_equal(one[name], two[name])
-    elif isinstance(one, list):
-        assert len(one) == len(two)
-        for first, second in zip(one, two, strict=True):
-            assert_equal(first, second)
-    else:
-        assert torch.equal(one, two) if isinstance(one, torch.Tensor) else one == two
-
-
 def assert_same_training(one: Path, two: Path) -> None:
-    for name in {"checkpoint.pt", to_test(one).name}:
-        first, second = (Checkpoint.load(folder / name) for folder in (one, two))
-        assert_equal(first.model, second.model)
-        assert_equal(first.training, second.training)
-        assert first.step == second.step
-    rows = [read_log(folder / "log.csv") for folder in (one, two)]
-    timeless = [[replace(r, clips_per_second=0, waiting=0) for r in side] for side in rows]
-    assert timeless[0] == timeless[1]
+    training_runs.assert_same_training(one, two, "checkpoint.pt", to_test(one).name)
 
 
 def test_a_run_leaves_what_it_was_and_learns(run: Run, tmp_path: Path) -> None:

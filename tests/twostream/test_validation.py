@@ -1,6 +1,5 @@
 """Validation: oracle (NumPy) for its figures, laws of who is held out and of the selection."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,15 +14,6 @@ from twostream.experiments import demo
 from twostream.models import P3D
 from twostream.runs import Data, Run
 from twostream.validation import Selection, Validation, Validator, sides
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Several threads on a busy machine wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
