@@ -48,7 +48,7 @@ def figures_of(path: Path) -> list[Figure]:
         raise InputError(f"{path} is of no benchmark known here; give one of {', '.join(READERS)}.")
     try:
         return list(reader(json.loads(path.read_text())))
-    except (OSError, ValueError, KeyError, TypeError) as problem:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as problem:
         raise InputError(
             f"{path} holds no results ({type(problem).__name__}: {problem}); measure again."
         ) from None
