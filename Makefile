@@ -15,10 +15,10 @@ EXPERIMENT ?= demo
 RUN        ?= runs/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo flow train eval svm test check lint sanitize clean
+.PHONY: help install demo flow train eval svm predict doctor bench bench-compare reproduce ablation test check lint sanitize clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 install: $(STAMP) ## Make .venv and install the project with the tested versions
 
@@ -45,6 +45,24 @@ eval: install $(if $(filter runs/demo,$(RUN)),train) ## Score, fuse and evaluate
 svm: install ## The author's SVM protocol on features: STORE= WEIGHTS= LISTS= SPLIT= RUN= FEATURE_ARGS=
 	$(PYTHON) -m twostream features $(STORE) $(RUN)/features --weights $(WEIGHTS) $(FEATURE_ARGS)
 	$(PYTHON) -m twostream svm $(RUN)/features $(RUN)/svm --dataset $(DATASET) --lists $(LISTS) --split $(SPLIT)
+
+predict: install ## Say what a video shows: VIDEO= RUN= PREDICT_ARGS=
+	$(PYTHON) -m twostream predict $(VIDEO) --run $(RUN) $(PREDICT_ARGS)
+
+doctor: install ## Look for what is wrong with a data set: VIDEOS= DOCTOR_ARGS=
+	$(PYTHON) -m twostream doctor $(VIDEOS) $(DOCTOR_ARGS)
+
+bench: install $(if $(filter demo/store,$(STORE)),flow) ## Measure all speeds, on a quiet machine: VIDEOS= STORE= OUT=
+	$(PYTHON) benchmarks/bench.py $(VIDEOS) $(STORE) --out $(if $(OUT),$(OUT),runs/bench)
+
+bench-compare: install ## What has changed between two results of bench: A= B=
+	$(PYTHON) benchmarks/compare.py $(A) $(B)
+
+reproduce: install ## Repeat a published table, or list them: TABLE= REPRODUCE_ARGS=
+	$(PYTHON) benchmarks/reproduce.py $(TABLE) $(REPRODUCE_ARGS)
+
+ablation: install ## Find out what matters, or list the studies: STUDY= VIDEOS= LISTS= SPLIT= ABLATION_ARGS=
+	$(PYTHON) benchmarks/ablation.py $(STUDY) $(if $(STUDY),--videos $(VIDEOS) --lists $(LISTS) --split $(SPLIT)) $(ABLATION_ARGS)
 
 demo/annotations.csv: | install
 	$(PYTHON) -m twostream.demo make demo

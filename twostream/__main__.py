@@ -1,4 +1,4 @@
-"""The command line: python -m twostream train | score | fuse | evaluate | svm | export ..."""
+"""The command line: python -m twostream train | score | fuse | evaluate | predict | svm ..."""
 
 import sys
 from typing import Annotated, Any
@@ -6,10 +6,12 @@ from typing import Annotated, Any
 import tyro
 
 from flow.errors import InputError
+from twostream.commands.doctor import Doctor
 from twostream.commands.evaluate import Evaluate
 from twostream.commands.export import Export
 from twostream.commands.features import Features
 from twostream.commands.fuse import Fuse
+from twostream.commands.predict import Predict
 from twostream.commands.score import Score
 from twostream.commands.svm import SVM
 from twostream.commands.train import Train
@@ -36,10 +38,12 @@ def main(arguments: list[str] | None = None) -> int:
     Ctrl-C gives 130 and, in training, SIGTERM 143.
     """
     commands: Any = (
-        Annotated[_experiments(), tyro.conf.subcommand("train", description=TRAIN)]
+        Annotated[Doctor, tyro.conf.subcommand("doctor")]
+        | Annotated[_experiments(), tyro.conf.subcommand("train", description=TRAIN)]
         | Annotated[Score, tyro.conf.subcommand("score")]
         | Annotated[Fuse, tyro.conf.subcommand("fuse")]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+        | Annotated[Predict, tyro.conf.subcommand("predict")]
         | Annotated[Features, tyro.conf.subcommand("features")]
         | Annotated[SVM, tyro.conf.subcommand("svm")]
         | Annotated[Export, tyro.conf.subcommand("export")]

@@ -19,6 +19,7 @@ from twostream.linear_head import fit_last_layer
 from twostream.log import Epoch, Log
 from twostream.models import P3D
 from twostream.optimisation import rate_at
+from twostream.prediction_settings import describe
 from twostream.runs import Checkpoint, Run, refuse_other, report_missing
 from twostream.trainer import Trainer
 from twostream.validation import Selection, Sides, Validator, sides
@@ -108,7 +109,8 @@ class _Loop:
         self.feed = steps(clips, run.experiment, begun.step, workers, world)
         for name, state in begun.training.items():
             self._parts()[name].load_state_dict(state)
-        self.begun = replace(begun, model={}, training={})
+        images = describe(run.data.store, videos.train[0].id)
+        self.begun = replace(begun, model={}, training={}, images=images)
         self.step = begun.step
 
     def go(self) -> None:
