@@ -37,10 +37,10 @@ flow: install $(if $(filter demo/videos,$(VIDEOS)),demo/annotations.csv) ## Extr
 train: install $(if $(filter demo/store,$(STORE)),flow) ## Train both streams: EXPERIMENT= DATASET= LISTS= SPLIT= STORE= RUN= TRAIN_ARGS=
 	$(PYTHON) -m twostream train $(EXPERIMENT) --dataset $(DATASET) --lists $(LISTS) --split $(SPLIT) --store $(STORE) --run $(RUN) $(TRAIN_ARGS)
 
-eval: install $(if $(filter runs/demo,$(RUN)),train) ## Score, fuse and evaluate what was trained: RUN=
-	$(PYTHON) -m twostream score $(RUN)
-	$(PYTHON) -m twostream fuse $(RUN)/rgb/scores.npz $(RUN)/flow/scores.npz --out $(RUN)/fused.npz
-	$(PYTHON) -m twostream evaluate $(RUN)/rgb/scores.npz $(RUN)/flow/scores.npz $(RUN)/fused.npz --report $(RUN)/report
+eval: install $(if $(filter runs/demo,$(RUN)),train) ## Score, fuse and evaluate what was trained: RUN= SCORE_ARGS= FUSE_ARGS=
+	$(PYTHON) -m twostream score $(RUN) $(SCORE_ARGS)
+	$(PYTHON) -m twostream fuse $(RUN) $(FUSE_ARGS)
+	$(PYTHON) -m twostream evaluate $(RUN) --report $(RUN)/report
 
 svm: install ## The author's SVM protocol on features: STORE= WEIGHTS= LISTS= SPLIT= RUN= FEATURE_ARGS=
 	$(PYTHON) -m twostream features $(STORE) $(RUN)/features --weights $(WEIGHTS) $(FEATURE_ARGS)

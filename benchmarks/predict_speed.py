@@ -29,9 +29,9 @@ from flow.show import spread as evenly
 from flow.sources import find_videos, open_video
 from twostream.experiments import EXPERIMENTS
 from twostream.prediction import Predictor
-from twostream.prediction_drawing import Painter
-from twostream.prediction_encoding import annotate, choose_codec, write_video
-from twostream.prediction_parts import Part, flow_images, in_parts
+from twostream.prediction.drawing import Painter
+from twostream.prediction.encoding import annotate, choose_codec, write_video
+from twostream.prediction.parts import Part, flow_images, in_parts
 from twostream.runs import Checkpoint, Data, Run
 from twostream.streams import STREAMS
 

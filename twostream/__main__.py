@@ -59,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(stop, file=sys.stderr)
         return stop.status
     except KeyboardInterrupt:
-        print("interrupted; training goes on from its last checkpoint", file=sys.stderr)
+        print("interrupted; the same command goes on, or starts again", file=sys.stderr)
         return 130
 
 

@@ -13,13 +13,13 @@ from twostream.checkpoints import Checkpoints
 from twostream.data.annotations import Annotations, Video
 from twostream.distributed import World, alone
 from twostream.feeding import steps, training_clips
+from twostream.image_settings import describe
 from twostream.initialisation import initialise
 from twostream.interruption import Interrupted, Interruption
 from twostream.linear_head import fit_last_layer
 from twostream.log import Epoch, Log
 from twostream.models import P3D
 from twostream.optimisation import rate_at
-from twostream.prediction_settings import describe
 from twostream.runs import Checkpoint, Run, refuse_other, report_missing
 from twostream.trainer import Trainer
 from twostream.validation import Selection, Sides, Validator, sides

@@ -76,8 +76,8 @@ class Predict:
         return 1 if failed else 0
 
     def _one(self, predictor: "Predictor", video: Path, out: Path | None) -> None:
-        from twostream.prediction_encoding import annotate
-        from twostream.prediction_words import as_json, in_words
+        from twostream.prediction.encoding import annotate
+        from twostream.prediction.words import as_json, in_words
 
         if _is_camera(video):
             self._watch(predictor, int(str(video)))
@@ -94,8 +94,8 @@ class Predict:
 
     def _watch(self, predictor: "Predictor", index: int) -> None:
         """A line for each window of a camera, until it ends or Ctrl-C."""
-        from twostream.prediction_camera import Camera
-        from twostream.prediction_words import window_as_json, window_in_words
+        from twostream.prediction.camera import Camera
+        from twostream.prediction.words import window_as_json, window_in_words
 
         settings = predictor.settings
         try:
@@ -113,7 +113,7 @@ class Predict:
     def _targets(self) -> dict[Path, Path]:
         """The file to write for each video; all that can be wrong with them is told at once."""
         from flow.files import make_writable
-        from twostream.prediction_encoding import FORMATS
+        from twostream.prediction.encoding import FORMATS
 
         if self.out is None:
             return {}

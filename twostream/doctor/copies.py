@@ -1,6 +1,6 @@
 """The same video twice: equal files, and copies that look the same.
 
-Two videos look the same where their prints (``twostream.doctor_videos``) nowhere differ by more
+Two videos look the same where their prints (``twostream.doctor.videos``) nowhere differ by more
 than ``ALIKE``. Measured on 518 real clips of five data sets: 32 of them re-encoded (H.264, MPEG-4,
 Motion JPEG) or halved in size differ from themselves by 2 to 7 levels, at H.264's far too coarse
 quality 35 by 4 to 15; of all pairs of different clips, with people moving before one still
@@ -15,9 +15,9 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from twostream.doctor_findings import Case, Finding, Severity, count
-from twostream.doctor_lists import Lists
-from twostream.doctor_videos import MOMENTS, SIDE, Examined, by_content
+from twostream.doctor.findings import Case, Finding, Severity, count
+from twostream.doctor.lists import Lists
+from twostream.doctor.videos import MOMENTS, SIDE, Examined, by_content
 
 ALIKE = 12
 """Levels of grey, of 255, in the mean of one part of one moment."""

@@ -18,9 +18,9 @@ from flow.settings import Settings
 from twostream.data.sampling import even_runs, positions
 from twostream.experiments import Experiment
 from twostream.fusion import Fusion, combine
-from twostream.prediction_network import StreamNetwork
-from twostream.prediction_parts import Frames, Part, count_frames, in_parts, with_flow
-from twostream.prediction_result import Prediction, Window
+from twostream.prediction.network import StreamNetwork
+from twostream.prediction.parts import Frames, Part, count_frames, in_parts, with_flow
+from twostream.prediction.result import Prediction, Window
 from twostream.scores import log_of_mean, softmax
 
 Logits = NDArray[np.float32]

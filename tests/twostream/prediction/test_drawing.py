@@ -10,10 +10,10 @@ from PIL import ImageColor
 
 from flow.colour import colour
 from flow.encoding import decode, encode
-from twostream.prediction_drawing import BEST, OTHER, PAPER, TRACK, Painter
-from twostream.prediction_following import Shown
-from twostream.prediction_lettering import font_for, shortened
-from twostream.prediction_result import Window
+from twostream.prediction.drawing import BEST, OTHER, PAPER, TRACK, Painter
+from twostream.prediction.following import Shown
+from twostream.prediction.lettering import font_for, shortened
+from twostream.prediction.result import Window
 
 HEIGHT, WIDTH, BOUND = 72, 96, 5.0
 NAMES = (
@@ -154,7 +154,7 @@ def test_a_font_of_the_system_stands_in_for_signs_that_dejavu_lacks(
     """matplotlib's STIX has the sign; a font that cannot be read is passed over."""
     from matplotlib import get_data_path
 
-    from twostream import prediction_lettering as lettering
+    from twostream.prediction import lettering
 
     bad = tmp_path / "bad.ttf"
     bad.write_bytes(b"no font")

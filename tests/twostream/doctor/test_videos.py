@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from flow import engines
-from twostream.doctor_videos import MOMENTS, SIDE, Examined, by_content, examine, find
+from twostream.doctor.videos import MOMENTS, SIDE, Examined, by_content, examine, find
 from video_files import pictures, write
 
 

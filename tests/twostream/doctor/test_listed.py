@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from twostream.data.annotations import Annotations, Video
-from twostream.doctor_listed import compare, summary
-from twostream.doctor_lists import Lists, read_lists
+from twostream.doctor.listed import compare, summary
+from twostream.doctor.lists import Lists, read_lists
 
 CLASSES = ("HandstandPushups", "cliff dive")
 LISTED = (

@@ -11,7 +11,7 @@ from flow.settings import Settings
 from flow.store import find_store_files, read_meta
 from flow.tvl1 import TVL1Params
 from twostream.experiments import demo
-from twostream.prediction_settings import describe, images_of, is_imported, settings_of
+from twostream.image_settings import describe, images_of, is_imported, settings_of
 from twostream.runs import Checkpoint, Data, Run
 
 MADE = [

@@ -13,8 +13,8 @@ from torch import Tensor
 from twostream.checkpoints import to_test
 from twostream.data.transforms import test_view
 from twostream.experiments import Experiment
+from twostream.image_settings import images_of
 from twostream.models.inference import InferenceModel, for_inference
-from twostream.prediction_settings import images_of
 from twostream.runs import Checkpoint
 from twostream.streams import Stream
 
@@ -29,7 +29,7 @@ class StreamNetwork:
         experiment: What it was trained by.
         classes: Names, in the order of the logits.
         images: How the images were made that it was trained on, as
-            ``twostream.prediction_settings.describe`` tells it.
+            ``twostream.image_settings.describe`` tells it.
         model: Prepared for inference.
         device: Where that computes.
     """

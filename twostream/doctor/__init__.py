@@ -5,11 +5,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from flow.processors import usable_processors
-from twostream import doctor_listed, doctor_lists, doctor_store
-from twostream.doctor_copies import find_copies
-from twostream.doctor_findings import Case, Diagnosis, Finding, count
-from twostream.doctor_lists import Lists
-from twostream.doctor_videos import Examined, examine, find
+from twostream.doctor import listed as listing
+from twostream.doctor import lists as reading
+from twostream.doctor import store as storing
+from twostream.doctor.copies import find_copies
+from twostream.doctor.findings import Case, Diagnosis, Finding, count
+from twostream.doctor.lists import Lists
+from twostream.doctor.videos import Examined, examine, find
 
 _USUAL_SHARE = 0.9  # of the videos: where so many are alike, the others stand out
 _VALUES = 3  # of a distribution in the summary
@@ -34,7 +36,7 @@ def diagnose(
         store: Of the flow, where there is one.
         dataset: Of the lists: "ucf101", "hmdb51" or "csv".
         lists: The folder of the official lists, or a CSV file, where there is one.
-        split: As for ``twostream.doctor_lists.read_lists``.
+        split: As for ``twostream.doctor.lists.read_lists``.
         clip_length: Flow fields in a clip; videos that have fewer are told.
         quick: Decode no video beyond its first frame.
         workers: Processes; one a processor where not given.
@@ -46,17 +48,17 @@ def diagnose(
     workers = usable_processors() if workers is None else workers
     found, warned = find(folder)
     findings = [Finding("note", "images", message) for message in warned]
-    listed, faults = doctor_lists.read_lists(dataset, lists, split) if lists else (None, [])
-    stored = doctor_store.read_store(store, workers=workers, progress=progress) if store else None
+    listed, faults = reading.read_lists(dataset, lists, split) if lists else (None, [])
+    stored = storing.read_store(store, workers=workers, progress=progress) if store else None
     videos = examine(folder, found, quick=quick, workers=workers, progress=progress)
     findings += [*faults, *_videos(videos, clip_length), *_other_files(folder, found)]
     sources = {video.id: video.source for video in reversed(videos)}  # of one id, the first
     if listed:
-        findings += doctor_listed.compare(listed, sources)
+        findings += listing.compare(listed, sources)
     findings += find_copies(videos, listed)
     if store and stored:
         wanted = sources.keys() & listed.videos.keys() if listed else sources.keys()
-        findings += doctor_store.compare(store, stored, videos, wanted)
+        findings += storing.compare(store, stored, videos, wanted)
     if quick:
         message = (
             "videos were not decoded: damage beyond the first frame, lengths and copies that are "
@@ -65,7 +67,7 @@ def diagnose(
         findings.append(Finding("note", "quick", message))
     summary = [*_summary(folder, videos, listed)]
     if store and stored:
-        summary.append(doctor_store.summary(store, stored))
+        summary.append(storing.summary(store, stored))
     return Diagnosis(tuple(summary), tuple(findings))
 
 
@@ -156,7 +158,7 @@ def _summary(folder: Path, videos: Sequence[Examined], lists: Lists | None) -> I
     rates = sorted(opened, key=lambda video: video.fps)
     yield f"rates: {_distribution([_rate(video) for video in rates])}"
     if lists:
-        yield from doctor_listed.summary(lists, (video.id for video in videos))
+        yield from listing.summary(lists, (video.id for video in videos))
 
 
 def _distribution(ascending: Sequence[str]) -> str:

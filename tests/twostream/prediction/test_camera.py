@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from flow.errors import InputError
-from twostream.prediction_camera import Camera
+from twostream.prediction.camera import Camera
 
 HEIGHT, WIDTH = 6, 8
 

@@ -12,7 +12,7 @@ from flow.errors import InputError
 from twostream.data.annotations import Annotations, Video, load
 from twostream.data.csv_lists import columns, csv_annotations
 from twostream.data.official_lists import hmdb51_unused
-from twostream.doctor_findings import Case, Finding, count
+from twostream.doctor.findings import Case, Finding, count
 
 OFFICIAL = {"ucf101": "UCF101", "hmdb51": "HMDB51"}
 

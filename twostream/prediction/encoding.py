@@ -13,9 +13,9 @@ from flow.errors import InputError
 from flow.files import atomic
 from flow.pipeline import ahead
 from twostream.prediction import Predictor
-from twostream.prediction_drawing import Painter
-from twostream.prediction_following import Following
-from twostream.prediction_result import Prediction
+from twostream.prediction.drawing import Painter
+from twostream.prediction.following import Following
+from twostream.prediction.result import Prediction
 
 if TYPE_CHECKING:
     from av.video.stream import VideoStream

@@ -14,11 +14,10 @@ import torch
 import video_files
 from flow.errors import InputError
 from flow.video import Video
-from twostream import prediction_encoding
 from twostream.__main__ import main
-from twostream.prediction import Predictor
-from twostream.prediction_encoding import annotate, choose_codec
-from twostream.prediction_words import clock
+from twostream.prediction import Predictor, encoding
+from twostream.prediction.encoding import annotate, choose_codec
+from twostream.prediction.words import clock
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -101,8 +100,8 @@ def test_each_encoder_writes_what_can_be_read(
     codec: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    known = prediction_encoding.CODECS
-    monkeypatch.setattr(prediction_encoding, "CODECS", {"none such": {}, codec: known[codec]})
+    known = encoding.CODECS
+    monkeypatch.setattr(encoding, "CODECS", {"none such": {}, codec: known[codec]})
     assert choose_codec() == codec
     annotate(predictor, clip, tmp_path / "a.mp4")
     with av.open(str(tmp_path / "a.mp4")) as container:
@@ -113,7 +112,7 @@ def test_each_encoder_writes_what_can_be_read(
 
 
 def test_without_an_encoder_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prediction_encoding, "CODECS", {"none such": {}})
+    monkeypatch.setattr(encoding, "CODECS", {"none such": {}})
     with pytest.raises(InputError, match="cannot write videos"):
         choose_codec()
 
@@ -135,7 +134,7 @@ def test_what_fails_on_the_way_leaves_nothing(
         if len(calls) == 5:
             raise InputError("a reason")
 
-    monkeypatch.setattr(prediction_encoding.Painter, "_draw_bars", fail)
+    monkeypatch.setattr(encoding.Painter, "_draw_bars", fail)
     with pytest.raises(InputError, match="a reason"):
         annotate(predictor, clip, out)
     assert out.read_bytes() == b"as it was"

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from twostream.prediction_result import Prediction, Probabilities, Window, top
+from twostream.prediction.result import Prediction, Probabilities, Window, top
 
 TOP = 5
 """Classes that are told, at most."""

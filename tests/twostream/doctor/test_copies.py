@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from flow.sources import open_video
 from twostream.data.annotations import Annotations, Video
-from twostream.doctor_copies import ALIKE, alike, find_copies
-from twostream.doctor_lists import Lists
-from twostream.doctor_videos import MOMENTS, SIDE, Examined, examine, find
+from twostream.doctor.copies import ALIKE, alike, find_copies
+from twostream.doctor.lists import Lists
+from twostream.doctor.videos import MOMENTS, SIDE, Examined, examine, find
 from video_files import write
 
 A, B, C = Video("a", 0, "1"), Video("b", 0, "2"), Video("c", 1, "1")

@@ -15,7 +15,7 @@ from flow.__main__ import main as flow_main
 from store_files import rewrite
 from twostream.__main__ import main
 from twostream.doctor import diagnose
-from twostream.doctor_findings import Diagnosis
+from twostream.doctor.findings import Diagnosis
 from video_files import write
 
 FRAMES = 12

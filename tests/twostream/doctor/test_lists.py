@@ -6,7 +6,7 @@ import pytest
 
 from flow.errors import InputError
 from twostream.data.annotations import Annotations, Video
-from twostream.doctor_lists import Lists, read_lists
+from twostream.doctor.lists import Lists, read_lists
 
 ROWS = (
     "video,label,group,split\na/1.avi,run,ann,train\na/2.avi,run,bo,test\n"

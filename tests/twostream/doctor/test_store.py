@@ -8,8 +8,8 @@ import pytest
 from flow.errors import InputError
 from flow.meta import IMPORTED, Meta
 from store_files import META, VIDEOS, rewrite, write_store
-from twostream.doctor_store import Stored, compare, read_store, summary
-from twostream.doctor_videos import Examined
+from twostream.doctor.store import Stored, compare, read_store, summary
+from twostream.doctor.videos import Examined
 
 VIDEO = Examined(
     "a",

@@ -24,12 +24,12 @@ from flow.sources import open_video
 from twostream.data.sampling import even_runs, positions
 from twostream.devices import choose_device
 from twostream.fusion import combine
-from twostream.prediction_following import Following, answered
-from twostream.prediction_fusion import choose_fusion
-from twostream.prediction_network import StreamNetwork
-from twostream.prediction_parts import FrameArray, Frames, Part, flow_images
-from twostream.prediction_result import Prediction, Window
-from twostream.prediction_settings import is_imported, settings_of
+from twostream.image_settings import is_imported, settings_of
+from twostream.prediction.following import Following, answered
+from twostream.prediction.fusion import choose_fusion
+from twostream.prediction.network import StreamNetwork
+from twostream.prediction.parts import FrameArray, Frames, Part, flow_images
+from twostream.prediction.result import Prediction, Window
 from twostream.scores import softmax
 from twostream.streams import STREAMS, Stream
 

@@ -4,8 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
-from twostream.doctor_findings import Case, Finding, count
-from twostream.doctor_lists import OFFICIAL, Lists, plain
+from twostream.doctor.findings import Case, Finding, count
+from twostream.doctor.lists import OFFICIAL, Lists, plain
 
 
 def compare(lists: Lists, sources: Mapping[str, str]) -> Iterator[Finding]:

@@ -18,14 +18,13 @@ import video_files
 from flow.errors import InputError
 from flow.extract import extract
 from flow.settings import Settings
-from twostream import prediction_parts
 from twostream.__main__ import main
 from twostream.experiments import demo as demo_experiment
 from twostream.fusion import fuse
-from twostream.prediction import Predictor
-from twostream.prediction_following import Clips
-from twostream.prediction_network import StreamNetwork
-from twostream.prediction_result import Prediction, Window, top
+from twostream.prediction import Predictor, parts
+from twostream.prediction.following import Clips
+from twostream.prediction.network import StreamNetwork
+from twostream.prediction.result import Prediction, Window, top
 from twostream.runs import Checkpoint, Data
 from twostream.scores import Scores, softmax
 from twostream.scoring import score
@@ -131,8 +130,8 @@ def test_how_a_video_is_cut_into_parts_changes_nothing(
     predictor: Predictor, video: Path, pairs: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = predictor(video)
-    monkeypatch.setattr(prediction_parts, "CPU_PART", (pairs, 1 << 40))
-    monkeypatch.setattr(prediction_parts, "usable_processors", lambda: 1)
+    monkeypatch.setattr(parts, "CPU_PART", (pairs, 1 << 40))
+    monkeypatch.setattr(parts, "usable_processors", lambda: 1)
     found = predictor(video)
     np.testing.assert_array_equal(found.probabilities, expected.probabilities)
     for one, other in zip(found.windows, expected.windows, strict=True):

@@ -9,7 +9,7 @@ from flow.errors import InputError
 from twostream.experiments import demo
 from twostream.fusion import Fusion
 from twostream.fusion_study import Row, Study
-from twostream.prediction_fusion import choose_fusion
+from twostream.prediction.fusion import choose_fusion
 from twostream.runs import Data, Run
 
 BOTH = ("rgb", "flow")

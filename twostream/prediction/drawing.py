@@ -10,10 +10,10 @@ from PIL import Image, ImageDraw
 from flow.colour import colour, wheel
 from flow.encoding import Scheme, decode
 from flow.panels import letter_size, panel_size
-from twostream.prediction_following import Shown
-from twostream.prediction_lettering import font_for, shortened
-from twostream.prediction_result import top
-from twostream.prediction_words import clock
+from twostream.prediction.following import Shown
+from twostream.prediction.lettering import font_for, shortened
+from twostream.prediction.result import top
+from twostream.prediction.words import clock
 
 PAPER, INK, PALE = "#16181c", "#f2f2f2", "#9aa0a8"
 BEST, OTHER, TRACK = "#4f9dff", "#5b6675", "#2a2e35"

@@ -16,8 +16,8 @@ from flow.meta import IMPORTED, SETTINGS, Meta
 from flow.progress import progress_bar
 from flow.scaling import scaled
 from flow.store import find_store_files, read_meta
-from twostream.doctor_findings import Case, Finding, count
-from twostream.doctor_videos import Examined
+from twostream.doctor.findings import Case, Finding, count
+from twostream.doctor.videos import Examined
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from twostream.doctor_findings import Case, Diagnosis, Finding, count, printable
+from twostream.doctor.findings import Case, Diagnosis, Finding, count, printable
 
 CASES = tuple(Case(f"{number}.avi") for number in range(5))
 NOTE = Finding("note", "short", "5 videos are short.", CASES)
