@@ -6,6 +6,7 @@ FOLDER/scores.npz                   of all splits; written last
 """
 
 import json
+import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 from studies import Case, Classifier
+from tqdm import tqdm
 
 from flow.files import write_atomically
 from flow.settings import Settings
@@ -91,6 +93,7 @@ def store_name(settings: Settings) -> str:
 def run_stream(task: StreamTask, tell: Callable[[Any], None]) -> None:
     """Do what is not done yet; tells 1 for each split."""
     torch.set_num_threads(task.threads)
+    tqdm.set_lock(threading.RLock())  # one of processes is left behind where a worker is killed
     task.folder.mkdir(parents=True, exist_ok=True)
     description = json.dumps(_description(task), indent=1) + "\n"
     write_atomically(task.folder / "task.json", description.encode())
