@@ -14,8 +14,8 @@ from twostream.runs import Data, split_folder
 if TYPE_CHECKING:
     from twostream.data.annotations import Annotations
     from twostream.fusion_study import Study
-    from twostream.report_results import Result
-    from twostream.report_splits import ScoreFile
+    from twostream.report.results import Result
+    from twostream.report.splits import ScoreFile
 
     Splits = Mapping[str, tuple[ScoreFile, ...]]
     Results = Mapping[str, tuple[Result, ...]]
@@ -47,8 +47,8 @@ class Evaluate:
 
     def __call__(self) -> int:
         from twostream.data.annotations import load
-        from twostream.report_results import judge
-        from twostream.report_splits import by_split, study_beside
+        from twostream.report.results import judge
+        from twostream.report.splits import by_split, study_beside
 
         splits = by_split(self._files())
         trained = self._trained()
@@ -80,8 +80,8 @@ class Evaluate:
     ) -> int:
         """Each split, mean and deviation over them, and where no video is in two, all as one."""
         from twostream.report import text_splits
-        from twostream.report_results import judge
-        from twostream.report_splits import pooled, read_study, title
+        from twostream.report.results import judge
+        from twostream.report.splits import pooled, read_study, title
 
         name = next(iter(lists.values())).name
         pages = {}
@@ -104,7 +104,7 @@ class Evaluate:
         return 0
 
     def _files(self) -> tuple[Path, ...]:
-        from twostream.report_splits import files_of_run
+        from twostream.report.splits import files_of_run
 
         if not self.scores:
             raise InputError("No score file is given; give those that twostream score wrote.")
@@ -150,8 +150,8 @@ def _write(
 ) -> Path:
     """Write a page with pictures of its worst videos."""
     from twostream.report import Report, write_report
-    from twostream.report_worst import worst_videos
-    from twostream.strips import make_strips
+    from twostream.report.strips import make_strips
+    from twostream.report.worst import worst_videos
 
     worst = [each.video for each in worst_videos(results)] if results else []
     strips = make_strips(store, worst)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from twostream.report_table import Gain, Number, Share, Table, to_csv, to_latex, to_markdown
+from twostream.report.table import Gain, Number, Share, Table, to_csv, to_latex, to_markdown
 
 HOSTILE = '<script>alert(1)</script>|&_%#$~^\\{}"'
 NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), min_size=1)

@@ -12,7 +12,7 @@ from flow.errors import InputError
 from twostream.data.annotations import Annotations, Video
 from twostream.fusion_study import Curve, Row, Study
 from twostream.report import ONE_GROUP, TABLES, Report, text_splits, text_summary, write_report
-from twostream.report_results import Result, judge
+from twostream.report.results import Result, judge
 from twostream.scores import Scores, Source
 
 HOSTILE = "<script>alert(1)</script>|&_%"

@@ -7,9 +7,9 @@ import numpy as np
 from twostream import fusion_study
 from twostream.evaluation import Evaluation
 from twostream.fusion_study import Study
-from twostream.report_results import Difference, Result, better_stream
-from twostream.report_table import Cell, Gain, Number, Row, Share, Table
-from twostream.report_worst import Worst
+from twostream.report.results import Difference, Result, better_stream
+from twostream.report.table import Cell, Gain, Number, Row, Share, Table
+from twostream.report.worst import Worst
 from twostream.statistics import over_splits
 
 MOST_CONFUSED = 20

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from twostream.report_results import Result
+from twostream.report.results import Result
 
 MOST_WORST = 12
 BEST = 5

@@ -13,7 +13,7 @@ from flow.encoding import decode
 from flow.show import full_colour
 from flow.store import StoreFile, store_path
 from store_files import FRAMES, VIDEOS, rewrite, write_store
-from twostream.strips import LARGEST, MOMENTS, Strip, make_strips
+from twostream.report.strips import LARGEST, MOMENTS, Strip, make_strips
 from video_files import sliding, write
 
 

@@ -12,10 +12,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from flow.errors import InputError
 from flow.files import make_writable, write_atomically
 from twostream.fusion_study import Study
-from twostream.report_confusion import matrix
-from twostream.report_curves import forest, panels
-from twostream.report_results import Difference, Result, better_stream, differences
-from twostream.report_table import (
+from twostream.report.confusion import matrix
+from twostream.report.curves import forest, panels
+from twostream.report.results import Difference, Result, better_stream, differences
+from twostream.report.table import (
     Cell,
     Gain,
     Share,
@@ -29,7 +29,7 @@ from twostream.report_table import (
     to_latex,
     to_markdown,
 )
-from twostream.report_tables import (
+from twostream.report.tables import (
     class_table,
     comparison_table,
     confused_table,
@@ -41,10 +41,10 @@ from twostream.report_tables import (
     video_table,
     worst_table,
 )
-from twostream.report_worst import worst_videos
+from twostream.report.worst import worst_videos
 
 if TYPE_CHECKING:
-    from twostream.strips import Strip
+    from twostream.report.strips import Strip
 
 PAGE = "index.html"
 FORMS: dict[str, Callable[[Table], str]] = {

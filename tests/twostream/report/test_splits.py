@@ -12,7 +12,7 @@ from store_files import VIDEOS, write_store
 from twostream.__main__ import main
 from twostream.data.annotations import Annotations, load
 from twostream.fusion_study import Row, Study
-from twostream.report_splits import by_split, files_of_run, pooled, study_beside, title
+from twostream.report.splits import by_split, files_of_run, pooled, study_beside, title
 from twostream.scores import Scores, Source
 
 CLASSES = ("a", "b")

@@ -17,7 +17,7 @@ import pytest
 
 from twostream.data.annotations import Annotations, Video
 from twostream.report import Report, write_report
-from twostream.report_results import Result, judge
+from twostream.report.results import Result, judge
 from twostream.scores import Scores, Source
 
 # As many videos are right of each class; "it's" has none, "two" more than the others.

@@ -15,9 +15,9 @@ from sklearn.metrics import (
 from flow.errors import InputError
 from twostream.data.annotations import Annotations, Video
 from twostream.report import text_summary
-from twostream.report_results import Result, better_stream, differences, judge
-from twostream.report_table import Gain, Number, Share
-from twostream.report_tables import (
+from twostream.report.results import Result, better_stream, differences, judge
+from twostream.report.table import Gain, Number, Share
+from twostream.report.tables import (
     CALIBRATION,
     class_table,
     comparison_table,
@@ -28,7 +28,7 @@ from twostream.report_tables import (
     summary_table,
     video_table,
 )
-from twostream.report_worst import worst_videos
+from twostream.report.worst import worst_videos
 from twostream.scores import Scores, Source
 from twostream.statistics import bootstrap_accuracy, compare
 

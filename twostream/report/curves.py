@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from twostream.fusion_study import Curve, Row, Study
-from twostream.report_results import Result
+from twostream.report.results import Result
 
 START, END = 84.0, 384.0
 LEFT, RIGHT, TOP, BOTTOM = 38.0, 290.0, 12.0, 168.0
