@@ -184,11 +184,10 @@ def small_sets() -> str:
             names[each["folder"]],
             f"{each['videos']}, {each['groups']}",
             *(cell(each["top1_by_video"][name]) for name in ("rgb", "flow", "fused")),
-            f"{each['seconds_in_all'] / 60:.0f}",
         ]
         for each in results("small_sets")["results"]
     ]
-    return table(["", "videos, groups", "RGB", "flow", "fused", "minutes"], rows)
+    return table(["", "videos, groups", "RGB", "flow", "fused"], rows)
 
 
 def results(name: str) -> dict[str, Any]:
