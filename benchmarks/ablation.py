@@ -34,7 +34,7 @@ from flow.processors import usable_processors
 from flow.progress import progress_bar
 from flow.settings import Settings
 from twostream.data.annotations import Video, load
-from twostream.runs import Data
+from twostream.runs import Data, sha256
 from twostream.scores import Scores
 from twostream.statistics import answers
 from twostream.streams import Stream
@@ -200,7 +200,7 @@ class _Ablation:
         self.folder.mkdir(parents=True, exist_ok=True)
         record = {
             "machine": machine(),
-            "arguments": {name: str(value) for name, value in vars(self.arguments).items()},
+            "arguments": {name: _named(value) for name, value in vars(self.arguments).items()},
             "study": {"question": self.study.question, "base": self.study.base},
             "cases": {name: _plain(case) for name, case in self.study.cases.items()},
             "videos": ids,
@@ -240,8 +240,15 @@ class _Ablation:
 
 
 def _plain(case: Case) -> dict[str, object]:
-    values = asdict(case)
-    return values | {"experiment": json.loads(case.experiment.to_json())}
+    experiment = {name: _named(value) for name, value in asdict(case.experiment).items()}
+    return asdict(case) | {"experiment": experiment}
+
+
+def _named(value: object) -> object:
+    """Of a path its name alone, and of a file its hash: results go to other machines."""
+    if not isinstance(value, Path):
+        return value
+    return {"name": value.name, "sha256": sha256(value)} if value.is_file() else value.name
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ablation_page import markdown
+from ablation_table import Result, lines, readable
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
@@ -190,6 +192,22 @@ def small_sets() -> str:
     return table(["", "videos, groups", "RGB", "flow", "fused"], rows)
 
 
+def ut_interaction_fusion() -> str:
+    return study("ablation_ut_interaction_fusion")
+
+
+def study(name: str) -> str:
+    """The table of an ablation study."""
+    report = results(name)
+    cases = {
+        case: Result({stream: np.array(right, bool) for stream, right in answers.items()})
+        for case, answers in report["answers"].items()
+    }
+    stream = list(report["answers"][report["study"]["base"]])[-1]
+    found = lines(report["study"]["base"], cases, np.array(report["groups"]), stream)
+    return markdown(readable(found, stream))
+
+
 def results(name: str) -> dict[str, Any]:
     """What a benchmark has written."""
     loaded: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
@@ -215,6 +233,7 @@ TABLES: dict[str, Callable[[], str]] = {
         p3d_speed,
         p3d_steps,
         small_sets,
+        ut_interaction_fusion,
     )
 }
 

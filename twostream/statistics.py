@@ -19,6 +19,7 @@ RESAMPLES = 10_000
 PERCENTILES = (2.5, 97.5)
 EXACT_GROUPS = 12
 ROUNDING = 1e-9
+DRAWN_AT_ONCE = 1 << 22  # counts of groups in resamples, 32 MiB
 
 
 @dataclass(frozen=True)
@@ -218,8 +219,13 @@ def _interval(
     sums = np.bincount(group, weights=values.astype(np.float64))
     counts = np.bincount(group)
     rng = np.random.default_rng(seed)
-    draws = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
-    low, high = np.percentile((draws @ sums) / (draws @ counts), PERCENTILES)
+    even = np.full(len(names), 1 / len(names))
+    means = []
+    block = max(1, DRAWN_AT_ONCE // len(names))
+    for first in range(0, resamples, block):
+        draws = rng.multinomial(len(names), even, size=min(block, resamples - first))
+        means.append((draws @ sums) / (draws @ counts))
+    low, high = np.percentile(np.concatenate(means), PERCENTILES)
     return float(low), float(high)
 
 
