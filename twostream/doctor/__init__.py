@@ -6,11 +6,11 @@ from pathlib import Path
 
 from flow.processors import usable_processors
 from twostream.doctor import listed as listing
-from twostream.doctor import lists as reading
 from twostream.doctor import store as storing
 from twostream.doctor.copies import find_copies
 from twostream.doctor.findings import Case, Diagnosis, Finding, count
-from twostream.doctor.lists import Lists
+from twostream.doctor.lists import Lists, read_lists
+from twostream.doctor.store import read_store
 from twostream.doctor.videos import Examined, examine, find
 
 _USUAL_SHARE = 0.9  # of the videos: where so many are alike, the others stand out
@@ -48,8 +48,8 @@ def diagnose(
     workers = usable_processors() if workers is None else workers
     found, warned = find(folder)
     findings = [Finding("note", "images", message) for message in warned]
-    listed, faults = reading.read_lists(dataset, lists, split) if lists else (None, [])
-    stored = storing.read_store(store, workers=workers, progress=progress) if store else None
+    listed, faults = read_lists(dataset, lists, split) if lists else (None, [])
+    stored = read_store(store, workers=workers, progress=progress) if store else None
     videos = examine(folder, found, quick=quick, workers=workers, progress=progress)
     findings += [*faults, *_videos(videos, clip_length), *_other_files(folder, found)]
     sources = {video.id: video.source for video in reversed(videos)}  # of one id, the first
