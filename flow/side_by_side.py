@@ -1,8 +1,9 @@
 """A video of flow: the panels of each moment side by side, in H.264, which every player plays."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,9 @@ from flow.colour import wheel
 from flow.errors import InputError
 from flow.moments import Moment
 from flow.panels import COLUMNS, INK, font, letter_size, panels
+
+if TYPE_CHECKING:
+    from av.video.stream import VideoStream
 
 FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 """The containers by the ends of their names."""
@@ -67,25 +71,32 @@ def check_codec() -> None:
 
 
 def write_video(
-    path: Path, container: str, pictures: Iterable[NDArray[np.uint8]], fps: float
+    path: Path,
+    container: str,
+    pictures: Iterable[NDArray[np.uint8]],
+    fps: float,
+    codec: str = "libx264",
+    options: Mapping[str, str] = _QUALITY,
 ) -> None:
-    """Write pictures as a video, H.264 in 4:2:0 and BT.709.
+    """Write pictures as a video in 4:2:0 and BT.709, H.264 unless told otherwise.
 
     Args:
         path: An existing file that is written over.
         container: One of the values of ``FORMATS``.
         pictures: uint8 (h, w, 3) RGB, of one even height and width.
         fps: Pictures a second; 25 where it is 0.
+        codec: FFmpeg's name of the encoder.
+        options: Of the encoder.
     """
     import av
     from av.video.reformatter import ColorRange, Colorspace
 
     rate = Fraction(fps).limit_denominator(1001) or Fraction(25)
     # With its index in front, a browser begins before it has the whole file.
-    options = {} if container == "matroska" else {"movflags": "faststart"}
+    layout = {} if container == "matroska" else {"movflags": "faststart"}
     # An absolute path: FFmpeg takes "a:b" for an address.
-    with av.open(str(path.absolute()), "w", format=container, options=options) as output:
-        stream = output.add_stream("libx264", rate=rate, options=_QUALITY)
+    with av.open(str(path.absolute()), "w", format=container, options=layout) as output:
+        stream = cast("VideoStream", output.add_stream(codec, rate=rate, options=dict(options)))
         context = stream.codec_context
         context.pix_fmt = "yuv420p"
         context.color_primaries = context.color_trc = _BT709
