@@ -3,13 +3,11 @@ command: text, JSON lines, exit status, refusals."""
 
 import json
 import struct
-from collections.abc import Iterator
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-import torch
 
 import video_files
 from flow.errors import InputError
@@ -18,15 +16,6 @@ from twostream.__main__ import main
 from twostream.prediction import Predictor, encoding
 from twostream.prediction.encoding import annotate, choose_codec
 from twostream.prediction.words import clock
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Several threads on a busy machine wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

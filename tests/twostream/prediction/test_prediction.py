@@ -4,13 +4,11 @@ time lines, words. Every way in which a video or a run is refused."""
 
 import math
 import tracemalloc
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -32,15 +30,6 @@ from twostream.scoring import score
 LENGTH = 4
 JPEG_NOISE = 0.02
 """Of probabilities; over the 12 test videos of such a run at most 0.0081 was measured."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Several threads on a busy machine wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
