@@ -26,11 +26,12 @@ from measured import machine, spread
 from flow.meta import SETTINGS
 from flow.settings import Settings
 from flow.show import spread as evenly
+from flow.side_by_side import write_video
 from flow.sources import find_videos, open_video
 from twostream.experiments import EXPERIMENTS
 from twostream.prediction import Predictor
 from twostream.prediction.drawing import Painter
-from twostream.prediction.encoding import annotate, choose_codec, write_video
+from twostream.prediction.encoding import annotate, choose_codec
 from twostream.prediction.parts import Part, flow_images, in_parts
 from twostream.runs import Checkpoint, Data, Run
 from twostream.streams import STREAMS

@@ -113,7 +113,7 @@ class Predict:
     def _targets(self) -> dict[Path, Path]:
         """The file to write for each video; all that can be wrong with them is told at once."""
         from flow.files import make_writable
-        from twostream.prediction.encoding import FORMATS
+        from flow.side_by_side import FORMATS
 
         if self.out is None:
             return {}
