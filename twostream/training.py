@@ -16,7 +16,7 @@ from twostream.feeding import steps, training_clips
 from twostream.image_settings import describe
 from twostream.initialisation import initialise
 from twostream.interruption import Interrupted, Interruption
-from twostream.linear_head import fit_last_layer
+from twostream.linear_head import Known, fit_last_layer
 from twostream.log import Epoch, Log
 from twostream.models import P3D
 from twostream.optimisation import rate_at
@@ -33,6 +33,7 @@ def train(
     *,
     minutes: float = 10.0,
     keep: int = 1,
+    known: Known | None = None,
 ) -> Epoch:
     """Train the run in ``folder``, going on from the checkpoint that is there.
 
@@ -47,6 +48,7 @@ def train(
             CPU.
         minutes: The longest time between two checkpoints.
         keep: How many of the newest checkpoints to keep.
+        known: Features of networks as they start, to share among the splits of a data set.
 
     Returns:
         The last row of the log.
@@ -73,7 +75,7 @@ def train(
     checkpoints = Checkpoints(folder, minutes, keep)
     torch.manual_seed(run.experiment.seed)
     model = run.build(len(annotations.classes))
-    begun = _begin(model, run, annotations, videos, checkpoints, workers, world)
+    begun = _begin(model, run, annotations, videos, checkpoints, workers, world, known)
     log = Log(folder, run.stream, run.experiment, len(videos.train), begun.step, world, workers)
     with log, Interruption(repeated=world.size == 1) as interruption:
         _Loop(model, videos, begun, checkpoints, log, interruption, workers, world).go()
@@ -177,6 +179,7 @@ def _begin(
     checkpoints: Checkpoints,
     workers: int,
     world: World,
+    known: Known | None,
 ) -> Checkpoint:
     """Where training goes on from, or begins; ``model`` gets its weights."""
     digest = _digest(videos.train)
@@ -195,7 +198,7 @@ def _begin(
     start = initialise(model, run, annotations, videos.validation)
     world.say(start.notes)
     if run.experiment.last_layer == "fitted":
-        world.say(fit_last_layer(model, run, videos.train, workers, world.device))
+        world.say(fit_last_layer(model, run, videos.train, workers, world.device, known))
     return Checkpoint(
         run,
         annotations.name,

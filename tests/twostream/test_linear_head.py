@@ -2,13 +2,16 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from twostream.data import clips as data_sets
+from twostream.data.annotations import Video
 from twostream.experiments import demo
-from twostream.linear_head import fit_last_layer
+from twostream.linear_head import Known, fit_last_layer
 from twostream.models import P3D
 from twostream.runs import Data, Run
 
@@ -52,6 +55,42 @@ def test_mirror_images_count_where_training_mirrors(demo_data: Path) -> None:
     videos = 24
     assert f" {2 * videos} clips" in fitted(demo_data, 12)[2]
     assert f" {4 * videos} clips" in fitted(demo_data, 12, mirror=True)[2]
+
+
+def test_what_another_split_has_found_is_used_and_changes_nothing(
+    demo_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the same network, stream and clips alone."""
+    read: list[str] = []
+    item = data_sets.TestClips.__getitem__
+
+    def counted(clips: data_sets.TestClips, key: Any) -> Any:
+        read.append(clips.videos[key[0]].id)
+        return item(clips, key)
+
+    monkeypatch.setattr(data_sets.TestClips, "__getitem__", counted)
+    data = Data(demo_data / "annotations.csv", demo_data / "store")
+    run = Run(replace(demo(), clip_length=4, crop=(48, 48), mirror=True), data, "rgb")
+    videos = data.annotations("train")[0].train
+    known: Known = {}
+
+    def fc(run: Run, some: tuple[Video, ...], known: Known, seed: int = 0) -> Tensor:
+        torch.manual_seed(seed)
+        model = run.build(12)
+        read.clear()
+        fit_last_layer(model, run, some, 0, torch.device("cpu"), known)
+        return model.fc.weight
+
+    fc(run, videos[:16], known)
+    assert set(read) == {video.id for video in videos[:16]}
+    again = fc(run, videos[8:], known)
+    assert set(read) == {video.id for video in videos[16:]}
+    assert torch.equal(again, fc(run, videos[8:], {}))
+    flow = replace(run, stream="flow")
+    longer = replace(run, experiment=replace(run.experiment, clip_length=5))
+    for other, seed in ((flow, 0), (longer, 0), (run, 1)):
+        fc(other, videos[:16], known, seed)
+        assert set(read) == {video.id for video in videos[:16]}
 
 
 @pytest.mark.parametrize("classes", [13, 20])

@@ -37,11 +37,13 @@ class Train:
 
     def __call__(self) -> int:
         from twostream.distributed import joined
+        from twostream.linear_head import Known
         from twostream.training import train
 
         runs = dict(self._runs())
         for run in runs.values():
             run.data.annotations("train")  # what is missing in the last split is told now
+        known: Known = {}
         with joined(self.device) as world:
             for folder, run in runs.items():
                 last = train(
@@ -51,6 +53,7 @@ class Train:
                     world,
                     minutes=self.checkpoint_minutes,
                     keep=self.keep,
+                    known=known,
                 )
                 world.say(
                     f"{run.stream}: {last.step} steps, loss {last.loss:.3f}, top-1 of training "
