@@ -1,4 +1,4 @@
-"""Runs on the demo data for tests, and what it means that two of them are the same."""
+"""Runs for tests, and what it means that two of them are the same."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,8 +6,10 @@ from typing import Any
 
 import torch
 
+from twostream.experiments import demo
 from twostream.log import read_log
-from twostream.runs import Checkpoint
+from twostream.runs import Checkpoint, Data, Run
+from twostream.streams import Stream
 
 
 def train_command(data: Path, folder: Path, *more: str) -> list[str]:
@@ -41,3 +43,32 @@ def assert_same_training(one: Path, two: Path, *checkpoints: str) -> None:
     rows = [read_log(folder / "log.csv") for folder in (one, two)]
     timeless = [[replace(r, clips_per_second=0, waiting=0) for r in side] for side in rows]
     assert timeless[0] == timeless[1]
+
+
+def untrained(
+    folder: Path, data: Data, stream: Stream = "rgb", held_out: int = 0, **changes: Any
+) -> Path:
+    """The checkpoint of a network as it starts, written as if it was trained.
+
+    ``held_out`` of its training videos count as such; ``changes`` are those to the demo's recipe.
+    """
+    run = Run(replace(demo(), precision="fp32", **changes), data, stream)
+    annotations, _ = data.annotations("train")
+    torch.manual_seed(0)
+    model = run.build(len(annotations.classes))
+    ids = tuple(sorted(video.id for video in annotations.train))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run.json").write_text(run.to_json())
+    path = folder / "checkpoint.pt"
+    Checkpoint(
+        run,
+        annotations.name,
+        annotations.classes,
+        trained_on=ids,
+        held_out=ids[:held_out],
+        list_sha256="",
+        step=1,
+        model=model.state_dict(),
+        training={},
+    ).save(path)
+    return path

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from flow.errors import InputError
+from networks import relative_error
 from twostream.data.annotations import Video
 from twostream.distributed import alone
 from twostream.experiments import Experiment, demo
@@ -53,10 +54,6 @@ def gradients(model: P3D) -> dict[str, torch.Tensor]:
 def kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gradients stay after the step."""
     monkeypatch.setattr(torch.optim.SGD, "zero_grad", lambda self, set_to_none=True: None)
-
-
-def relative_error(one: torch.Tensor, two: torch.Tensor) -> float:
-    return float((one - two).norm() / two.norm())
 
 
 @pytest.mark.usefixtures("kept")

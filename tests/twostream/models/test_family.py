@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from flow.errors import InputError
+from networks import randn, randomise, relative_error
 from twostream.models import MODELS, P3D, start_temporal
 from twostream.models.input import IMAGENET_RGB
 from twostream.models.layers import FLAT, KINDS, BatchNorm, ConvBN, SpatialConv, TemporalConv
@@ -45,32 +46,6 @@ NARROW: dict[str, Callable[..., P3D]] = {
     "se": partial(P3DResNet, DEPTHS, SEBottleneck, width=8),
     "densenet": partial(P3DDenseNet, DEPTHS, growth=8),
 }
-
-
-def relative_error(value: Tensor, expected: Tensor) -> float:
-    value, expected = value.detach().double(), expected.detach().double()
-    return float((value - expected).norm() / expected.norm())
-
-
-def randn(*shape: int, seed: int = 1) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-def randomise(model: nn.Module) -> None:
-    """Give every parameter and statistic a value that matters."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, value in model.named_parameters():
-            if value.ndim > 2:
-                noise = torch.randn(value.shape, generator=generator)
-                value.copy_(noise * math.sqrt(2 / value[0].numel()))
-            else:
-                low = -0.5 if name.endswith("bias") else 0.5
-                value.copy_(torch.rand(value.shape, generator=generator) + low)
-        for name, value in model.named_buffers():
-            if value.is_floating_point():
-                low = -0.5 if name.endswith("mean") else 0.5
-                value.copy_(torch.rand(value.shape, generator=generator) + low)
 
 
 # The table

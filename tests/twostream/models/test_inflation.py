@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from flow.errors import InputError
+from networks import randomise, relative_error
 from twostream.models import P3D, load_weights, published
 from twostream.models.input import CAFFE_RGB, IMAGENET_RGB, InputConvention
 from twostream.models.network import Form
@@ -29,11 +30,6 @@ from twostream.models.p3d_se import SEBottleneck
 # Two float32 evaluations of these nets differ by up to 2e-7, another lineage by 0.05 and more.
 TOLERANCE = 2e-6
 CLASSES = 5
-
-
-def relative_error(value: Tensor, expected: Tensor) -> float:
-    value, expected = value.detach().double(), expected.detach().double()
-    return float((value - expected).norm() / expected.norm())
 
 
 # The 2D networks
@@ -185,21 +181,6 @@ class DenseNet2D(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.classifier(self.features(x).relu().mean((2, 3)))
         return y
-
-
-def randomise(model: nn.Module) -> None:
-    """Give every parameter and statistic a value that matters."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, value in model.state_dict().items():
-            if name.endswith("num_batches_tracked"):
-                continue
-            if value.ndim == 4:
-                noise = torch.randn(value.shape, generator=generator)
-                value.copy_(noise * (2 / value[0].numel()) ** 0.5)
-            else:
-                low = -0.5 if name.endswith(("bias", "running_mean")) else 0.5
-                value.copy_(torch.rand(value.shape, generator=generator) + low)
 
 
 DEPTHS = (2, 1, 2, 2)

@@ -8,11 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from networks import randn
 from twostream.models.layers import ConvBN, SpatialConv, TemporalConv, relu, still
-
-
-def randn(*shape: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
 def unit(conv: SpatialConv | TemporalConv) -> ConvBN:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from flow.errors import InputError
+from networks import randomise, relative_error
 from twostream.models import MODELS, load_weights
 from twostream.models.p3d import Bottleneck, P3DResNet
 from twostream.models.published import (
@@ -30,10 +31,6 @@ from twostream.models.published import (
 
 # Two float32 evaluations differ by up to 2e-7, a wrong block or window by 0.05 and more.
 TOLERANCE = 2e-6
-
-
-def relative_error(value: Tensor, expected: Tensor) -> float:
-    return float((value.double() - expected.double()).norm() / expected.double().norm())
 
 
 # Records
@@ -166,18 +163,6 @@ class Original(nn.Module):
         steps = [self.layer4(step).mean(dim=(2, 3)) for step in x.unbind(2)]
         y: Tensor = self.fc(torch.stack(steps).mean(0))
         return y
-
-
-def randomise(model: nn.Module) -> None:
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for name, value in model.state_dict().items():
-            if value.ndim > 2:
-                noise = torch.randn(value.shape, generator=generator)
-                value.copy_(noise * (2 / value[0].numel()) ** 0.5)
-            elif not name.endswith("num_batches_tracked"):
-                low = -0.5 if name.endswith(("bias", "running_mean")) else 0.5
-                value.copy_(torch.rand(value.shape, generator=generator) + low)
 
 
 @pytest.mark.parametrize("side", [112, 160, 224])
