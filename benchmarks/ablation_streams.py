@@ -9,6 +9,7 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from twostream.data.annotations import load
 from twostream.experiments import Experiment
 from twostream.feature_folder import Features
 from twostream.features import Clips, Network, take_features
+from twostream.linear_head import Known
 from twostream.models import MODELS, load_weights, start_temporal
 from twostream.runs import Data, Run, split_folder
 from twostream.runs import sha256 as file_hash
@@ -97,7 +99,7 @@ def run_stream(task: StreamTask, tell: Callable[[Any], None]) -> None:
     task.folder.mkdir(parents=True, exist_ok=True)
     description = json.dumps(_description(task), indent=1) + "\n"
     write_atomically(task.folder / "task.json", description.encode())
-    of = _by_svm if task.classifier == "svm" else _by_network
+    of = _by_svm if task.classifier == "svm" else partial(_by_network, known={})
     splits = task.data.splits()
     for data in splits:
         folder = fold_folder(task, data)
@@ -114,12 +116,12 @@ def fold_folder(task: StreamTask, data: Data) -> Path:
     return task.folder / split_folder(data.split) / task.stream
 
 
-def _by_network(task: StreamTask, data: Data, folder: Path) -> None:
+def _by_network(task: StreamTask, data: Data, folder: Path, known: Known) -> None:
     experiment = task.experiment
     if task.start is not None:
         rgb = task.start / split_folder(data.split) / "rgb"
         experiment = replace(experiment, weights=to_test(rgb))
-    train(Run(experiment, data, task.stream), folder, workers=0)
+    train(Run(experiment, data, task.stream), folder, workers=0, known=known)
     score(to_test(folder), data, workers=0).save(folder / SCORES)
 
 

@@ -136,7 +136,7 @@ def flow_algorithm(given: Given) -> Study:
         "TV-L1",
         {
             "TV-L1": base,
-            "TV-L1, CUDA scheme": case(params=TVL1Params.opencv_cuda()),
+            "TV-L1 (CUDA scheme)": case(params=TVL1Params.opencv_cuda()),
             "Farneback": case(algorithm="farneback"),
             "DIS": case(algorithm="dis"),
             "none (RGB alone)": replace(base, share=0.0),
