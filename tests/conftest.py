@@ -19,3 +19,16 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the real videos and weights in {folder}, which is not there")
     return folder
+
+
+@pytest.fixture(scope="session")
+def demo_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with videos/, truth/, annotations.csv and store/: 12 classes, 3 groups, 1 tested."""
+    from flow.__main__ import main
+    from twostream import demo
+
+    folder = tmp_path_factory.mktemp("demo")
+    demo.make(folder, groups=3, test_groups=1)
+    command = ["extract", str(folder / "videos"), str(folder / "store"), "--bound", "3"]
+    assert main(command) == 0
+    return folder

@@ -1,0 +1,115 @@
+"""What trained runs reach, as a record: recipe, and top-1 by video with its interval over groups.
+
+    python benchmarks/trained.py TITLE=RUN [TITLE=RUN ...] --out FILE.json
+
+RUN is the folder of a run that `make train` and `make eval` have filled. Of the recipe it is told
+in what it differs from the named one that is nearest to it.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from measured import machine
+
+from flow.errors import InputError
+from twostream.data.annotations import Video, load
+from twostream.experiments import EXPERIMENTS, Experiment
+from twostream.runs import Run, folds_of, load_run, sha256, together
+from twostream.scores import Scores
+from twostream.statistics import answers, bootstrap_accuracy
+from twostream.streams import STREAMS, Stream
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("runs", nargs="+", metavar="TITLE=RUN")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file for the results")
+    arguments = parser.parse_args()
+    try:
+        results = [record(*_titled(each)) for each in arguments.runs]
+    except InputError as problem:
+        print(problem, file=sys.stderr)
+        return 2
+    report = {"machine": machine(), "results": results}
+    arguments.out.write_text(json.dumps(report, indent=1) + "\n")
+    for each in results:
+        shown = [f"{name} {100 * top1['mean']:.1f}" for name, top1 in each["top1_by_video"].items()]
+        print(f"{each['title']}: {', '.join(shown)}")
+    return 0
+
+
+def _titled(argument: str) -> tuple[str, Path]:
+    title, _, folder = argument.rpartition("=")
+    if not title:
+        raise InputError(f"{argument} has no title; give it as TITLE=RUN.")
+    return title, Path(folder)
+
+
+def record(title: str, folder: Path) -> dict[str, Any]:
+    """A run's recipe and accuracies.
+
+    Raises:
+        InputError: A folder that holds no run, or one that is not scored.
+    """
+    runs = {stream: run for stream in STREAMS if (run := _run(folder, stream))}
+    if not runs:
+        raise InputError(f"{folder} holds no run of a stream; give the folder of `make train`.")
+    one = next(iter(runs.values()))
+    split = together(one.data.split) if folds_of(folder, one.stream) else one.data.split
+    listed = load(one.data.dataset, one.data.lists, split)
+    videos = {video.id: video for video in listed.test}
+    files = {str(stream): folder / stream / "scores.npz" for stream in runs}
+    if len(runs) > 1:
+        files["fused"] = folder / "fused.npz"
+    return {
+        "title": title,
+        "split": split,
+        "videos": len(videos),
+        "groups": len({video.group for video in videos.values()}),
+        "recipe": {stream: recipe(run.experiment) for stream, run in runs.items()},
+        "top1_by_video": {name: _accuracy(path, videos) for name, path in files.items()},
+    }
+
+
+def _run(folder: Path, stream: Stream) -> Run | None:
+    """The run of a stream, of several splits that of the first."""
+    if folds := folds_of(folder, stream):
+        return load_run(next(iter(folds.values())))
+    return load_run(folder / stream) if (folder / stream / "run.json").is_file() else None
+
+
+def recipe(experiment: Experiment) -> dict[str, Any]:
+    """The nearest named recipe, and what is different; of weights the file's name and hash."""
+    found = {name: _changes(experiment, make()) for name, make in EXPERIMENTS.items()}
+    name = min(found, key=lambda each: len(found[each]))
+    weights = experiment.weights
+    return {
+        "name": name,
+        "changes": found[name],
+        "weights": None if weights is None else weights.name,
+        "weights_sha256": sha256(weights) if weights and weights.is_file() else None,
+    }
+
+
+def _changes(experiment: Experiment, named: Experiment) -> dict[str, Any]:
+    return {
+        field.name: getattr(experiment, field.name)
+        for field in fields(named)
+        if field.name != "weights" and getattr(experiment, field.name) != getattr(named, field.name)
+    }
+
+
+def _accuracy(path: Path, videos: dict[str, Video]) -> dict[str, float]:
+    if not path.is_file():
+        raise InputError(f"{path} is not there; score and fuse the run: make eval.")
+    right, groups = answers(Scores.load(path), videos)
+    low, high = bootstrap_accuracy(right, groups)
+    return {"mean": float(right.mean()), "low": low, "high": high}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
