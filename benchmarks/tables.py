@@ -9,6 +9,7 @@ nothing changes by it.
 import json
 import re
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -192,13 +193,9 @@ def small_sets() -> str:
     return table(["", "videos, groups", "RGB", "flow", "fused"], rows)
 
 
-def ut_interaction_fusion() -> str:
-    return study("ablation_ut_interaction_fusion")
-
-
 def study(name: str) -> str:
     """The table of an ablation study."""
-    report = results(name)
+    report = results(f"ablation_{name}")
     cases = {
         case: Result({stream: np.array(right, bool) for stream, right in answers.items()})
         for case, answers in report["answers"].items()
@@ -233,9 +230,10 @@ TABLES: dict[str, Callable[[], str]] = {
         p3d_speed,
         p3d_steps,
         small_sets,
-        ut_interaction_fusion,
     )
 }
+STUDIES = "ut_interaction_fusion", "ut_interaction_flow_algorithm"
+TABLES |= {name: partial(study, name) for name in STUDIES}
 
 
 if __name__ == "__main__":
