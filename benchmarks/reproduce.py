@@ -181,7 +181,7 @@ class _Reproduction:
         for whole in steps_of(self.published, row, self.given, self.out, self.folder / "runs"):
             step = whole
             if self.dry_steps is not None and whole.words[0] == "twostream":
-                step = shortened(whole, self.dry_steps, self.folder / "part")
+                step = shortened(whole, self.dry_steps)
             self.steps[step.name] = step
             self._run_once(step)
             ran.append(step)

@@ -10,6 +10,7 @@ added.
 
 import io
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from hashlib import sha256
 from pathlib import Path
@@ -106,11 +107,13 @@ class Features:
             InputError: No videos, one without features, or a damaged file.
         """
         meta = FeatureMeta.load(folder)
-        absent = [video for video in video_ids if not _path(folder, video).is_file()]
+        there = those_with_features(folder, video_ids)
+        absent = [video for video in video_ids if video not in there]
         if absent or not video_ids:
             raise InputError(
                 f"{len(absent):,} of {len(video_ids):,} videos have no features in {folder}, "
-                f"{absent[0]!r} first; take them with: python -m twostream features"
+                f"{absent[0]!r} first; take them with: python -m twostream features, or pass "
+                "--allow-missing."
                 if absent
                 else "The list of videos is empty; give a split that has some."
             )
@@ -122,6 +125,11 @@ class Features:
         if len({value.shape for value in values}) > 1:
             raise InputError(f"The features in {folder} differ in shape; take them anew elsewhere.")
         return cls(video_ids, np.stack(values), meta, digest.hexdigest())
+
+
+def those_with_features(folder: Path, videos: Iterable[str]) -> frozenset[str]:
+    """Those of the videos, by their ids, that have a file in the folder."""
+    return frozenset(video for video in videos if _path(folder, video).is_file())
 
 
 def claim(folder: Path, meta: FeatureMeta) -> None:

@@ -1,5 +1,6 @@
 """A linear SVM, one class against the rest, whose C comes from folds of whole groups."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -86,7 +87,10 @@ def decisions(x: Floats, labels: Labels, unknown: Floats, c: float, classes: int
     if len(present) == 1:
         found[:, present] = 0.0
     else:
-        svm = LinearSVC(C=c, max_iter=100_000, random_state=0).fit(x, labels)
+        with warnings.catch_warnings():
+            # Few videos a class are no sign of a regression.
+            warnings.filterwarnings("ignore", message="The number of unique classes")
+            svm = LinearSVC(C=c, max_iter=100_000, random_state=0).fit(x, labels)
         values = svm.decision_function(unknown)
         # Of two classes scikit-learn gives the second one's; the first one's SVM is its mirror.
         found[:, present] = np.stack([-values, values], axis=1) if values.ndim == 1 else values

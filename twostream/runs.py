@@ -261,11 +261,14 @@ def refuse_other(folder: Path, run: Run) -> None:
     )
 
 
-def report_missing(absent: tuple[str, ...], path: Path) -> None:
+def report_missing(
+    absent: tuple[str, ...], path: Path, reason: str = "are not in the store"
+) -> None:
     """Name the listed videos that are left out: the count in a line, the names in a file."""
     if absent:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, ("\n".join(absent) + "\n").encode())
-        print(f"{len(absent):,} listed videos are not in the store and left out; see {path}")
+        print(f"{len(absent):,} listed videos {reason} and left out; see {path}")
 
 
 def sha256(path: Path) -> str:

@@ -349,6 +349,36 @@ def test_a_video_without_features_is_named(taken: Path) -> None:
         command()
 
 
+def test_videos_without_features_are_left_out_where_that_is_wanted(
+    taken: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As if they were not on the list, whichever stream lacks them."""
+    features, whole, part = taken / "features", taken / "list.csv", taken / "part.csv"
+    for path in ("rgb/1/3_0.npz", "flow/2/0_1.npz"):
+        (features / path).unlink()
+    rows = whole.read_text().splitlines()
+    left = [row for row in rows if not row.startswith(("1/3_0", "2/0_1"))]
+    assert len(left) == len(rows) - 2
+    part.write_text("\n".join(left) + "\n")
+    for name, lists, allowed in (("out", whole, True), ("expected", part, False)):
+        command = SVM(features, taken / name, lists, split="groups", allow_missing=allowed)
+        assert command() == 0
+    assert "2 listed videos have no features and left out" in capsys.readouterr().out
+    assert (taken / "out" / "missing.txt").read_text().split() == ["1/3_0", "2/0_1"]
+    found, expected = (
+        Scores.load(taken / name / "fused" / "scores.npz") for name in ("out", "expected")
+    )
+    assert sorted(found.video_ids) == sorted(expected.video_ids)
+    assert len(found.video_ids) == 28
+    rows_of = [found.video_ids.index(video) for video in expected.video_ids]
+    np.testing.assert_array_equal(found.logits[rows_of], expected.logits)
+    for path in (features / "rgb").rglob("*.npz"):
+        path.unlink()
+    command = SVM(features, taken / "out", whole, split="groups", allow_missing=True)
+    with pytest.raises(InputError, match="None of the 30 videos"):
+        command()
+
+
 def test_official_splits_that_share_test_videos_are_not_joined(shared: Path) -> None:
     lists = shared / "data" / "hmdb51" / "splits"
     with pytest.raises(InputError, match="hmdb51 share test videos"):

@@ -36,6 +36,7 @@ class SVM:
         split: Of the official lists "1", "2" or "3"; of a CSV "column", "group:NAME", "fold:K/N",
             or all that together test every video once: "groups" or "folds:N".
         streams: Which to train.
+        allow_missing: Go on without the listed videos that have no features.
         c: Values of C to choose from; a single one is taken as it is.
         inner_folds: Of whole groups of the training videos, to choose on.
         resamples: Of the bootstrap by group, for intervals of 95 %.
@@ -48,6 +49,7 @@ class SVM:
     dataset: str = "csv"
     split: str = "column"
     streams: tuple[Stream, ...] = ("rgb", "flow")
+    allow_missing: bool = False
     c: tuple[float, ...] = (0.1, 1.0, 10.0, 100.0)
     inner_folds: int = 10
     resamples: int = 10_000
@@ -93,7 +95,25 @@ class SVM:
                 f"The splits of {self.dataset} share test videos, so that their scores make no one "
                 "list; give one of the splits, and average the accuracies."
             )
-        return splits
+        return self._stored(splits) if self.allow_missing else splits
+
+    def _stored(self, splits: "list[Annotations]") -> "list[Annotations]":
+        """The splits less the videos that lack the features of a stream."""
+        from twostream.data.annotations import only
+        from twostream.feature_folder import those_with_features
+        from twostream.runs import report_missing
+
+        ids = dict.fromkeys(v.id for split in splits for v in (*split.train, *split.test))
+        each = [those_with_features(self.features / stream, ids) for stream in self.streams]
+        there = frozenset.intersection(*each)
+        absent = tuple(video for video in ids if video not in there)
+        if len(absent) == len(ids):
+            raise InputError(
+                f"None of the {len(ids):,} videos of {self.lists} has features in {self.features}; "
+                "take them with: python -m twostream features"
+            )
+        report_missing(absent, self.out / "missing.txt", "have no features")
+        return [only(split, there) for split in splits]
 
     def _stream(
         self, stream: Stream, splits: "list[Annotations]", videos: tuple[str, ...]
