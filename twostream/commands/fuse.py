@@ -134,7 +134,13 @@ def _table(study: "Study") -> str:
     head = f"{'top-1 by video':{width + 8}s}"
     if len(study.streams) == 2:
         head += f"  share of {study.streams[1]}"
-    return "\n".join([head, *(_line(row, width, study.chosen) for row in study.rows)])
+    lines = [head, *(_line(row, width, study.chosen) for row in study.rows)]
+    if any(heat != 1 for row in study.rows for split in row.temperatures for heat in split):
+        lines.append(
+            "Chosen and best: of scores over temperatures, which held-out videos chose; equal: of "
+            "scores as they are."
+        )
+    return "\n".join(lines)
 
 
 def _line(row: "Row", width: int, written: str) -> str:

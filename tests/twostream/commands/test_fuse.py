@@ -110,6 +110,11 @@ def test_each_row_of_a_run_is_what_its_fusion_counts(
     assert f"  {rows['chosen, softmax'].top1:.1%}  " in line
     assert printed.count("(not to be reported)") == 3
     assert printed.count("(written)") == 1
+    assert "which held-out videos chose" in printed
+    for path in run.rglob("held_out.npz"):
+        path.unlink()
+    assert Fuse((run,))() == 0
+    assert "which held-out videos chose" not in capsys.readouterr().out
 
 
 def test_curves_are_what_each_share_counts(run: Path) -> None:
