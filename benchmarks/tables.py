@@ -178,19 +178,43 @@ def small_sets() -> str:
         "surveillance_fight": "Surveillance Fight, 5 grouped folds",
     }
 
-    def cell(top1: dict[str, float]) -> str:
-        mean, low, high = (100 * top1[name] for name in ("mean", "low", "high"))
-        return f"{mean:.1f} " + ("(no spread)" if low == high else f"({low:.1f} to {high:.1f})")
-
     rows = [
         [
             names[each["folder"]],
             f"{each['videos']}, {each['groups']}",
-            *(cell(each["top1_by_video"][name]) for name in ("rgb", "flow", "fused")),
+            *(_top1(each["top1_by_video"][name]) for name in ("rgb", "flow", "fused")),
         ]
         for each in results("small_sets")["results"]
     ]
     return table(["", "videos, groups", "RGB", "flow", "fused"], rows)
+
+
+def trained() -> str:
+    rows = []
+    for each in results("trained")["results"]:
+        recipes = dict.fromkeys(_recipe(recipe) for recipe in each["recipe"].values())
+        cells = [_top1(each["top1_by_video"].get(name)) for name in ("rgb", "flow", "fused")]
+        rows.append([each["title"], "; ".join(recipes), *cells])
+    return table(["", "recipe", "RGB", "flow", "fused"], rows)
+
+
+def _recipe(recipe: dict[str, Any]) -> str:
+    """Its name, and in what it is changed."""
+    changes = [f"{name} {_plain(value)}" for name, value in recipe["changes"].items()]
+    return ", ".join([f"`{recipe['name']}`", *changes])
+
+
+def _plain(value: object) -> str:
+    """Lists without their brackets."""
+    return " ".join(map(_plain, value)) if isinstance(value, list) else str(value)
+
+
+def _top1(top1: dict[str, float] | None) -> str:
+    """An accuracy in percent with its interval; none of a stream that was not trained."""
+    if top1 is None:
+        return ""
+    mean, low, high = (100 * top1[name] for name in ("mean", "low", "high"))
+    return f"{mean:.1f} " + ("(no spread)" if low == high else f"({low:.1f} to {high:.1f})")
 
 
 def study(name: str) -> str:
@@ -230,6 +254,7 @@ TABLES: dict[str, Callable[[], str]] = {
         p3d_speed,
         p3d_steps,
         small_sets,
+        trained,
     )
 }
 STUDIES = "ut_interaction_fusion", "ut_interaction_flow_algorithm"
