@@ -66,6 +66,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--split", default="groups", help="all splits together: groups, folds:5")
     parser.add_argument("--weights", type=Path, help="2D network of ImageNet")
     parser.add_argument("--bound", type=float, default=20.0, help="of the flow, in pixels")
+    parser.add_argument("--short-side", type=int, help="make the videos as small first")
     parser.add_argument("--no-mirror", action="store_true", help="left and right are classes")
     parser.add_argument("--seeds", type=int, help="other than the study's")
     parser.add_argument("--at-once", type=int, help="runs at once; one a processor")
@@ -90,7 +91,9 @@ class _Ablation:
         self.arguments = arguments
         self.out: Path = arguments.out
         self.folder = self.out / arguments.study
-        given = Given(arguments.weights, arguments.bound, not arguments.no_mirror)
+        given = Given(
+            arguments.weights, arguments.bound, not arguments.no_mirror, arguments.short_side
+        )
         self.study: Study = STUDIES[arguments.study](given)
         self.seeds = range(arguments.seeds or self.study.seeds)
         self.at_once: int = arguments.at_once or usable_processors()

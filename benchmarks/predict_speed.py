@@ -24,6 +24,7 @@ import torch
 from measured import machine, spread
 
 from flow.meta import SETTINGS
+from flow.progress import progress_bar
 from flow.settings import Settings
 from flow.show import spread as evenly
 from flow.side_by_side import write_video
@@ -44,8 +45,8 @@ def main() -> None:
     parser.add_argument("videos", type=Path, help="folder of videos, searched at every depth")
     parser.add_argument("--run", type=Path, help="folder of a trained run")
     parser.add_argument("--experiment", default="paper", choices=list(EXPERIMENTS))
-    parser.add_argument("--count", type=int, default=3, help="videos, evenly spread over all")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds that count")
+    parser.add_argument("--count", type=int, default=2, help="videos, evenly spread over all")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds that count")
     parser.add_argument("--threads", type=int, help="of the networks; all processors if not given")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     arguments = parser.parse_args()
@@ -101,10 +102,14 @@ def measure(predictor: Predictor, videos: list[Path], rounds: int, out: Path) ->
     sizes = [(open_video(video).size, open_video(video).fps) for video in videos]
     rates: dict[str, list[float]] = {}
     real, busy = [], []
-    frames = []
+    frames: list[int] = []
+    bar = progress_bar((rounds + 1) * len(videos), " videos", shown=True)
     for turn in range(rounds + 1):
         clock = Clock()
-        frames = [go_through(predictor, video, out, clock) for video in videos]
+        frames.clear()
+        for video in videos:
+            frames.append(go_through(predictor, video, out, clock))
+            bar.update(1)
         seconds = clock.seconds.copy()
         processors = seconds.pop("processors")
         if turn:  # the first round warms up
@@ -113,6 +118,7 @@ def measure(predictor: Predictor, videos: list[Path], rounds: int, out: Path) ->
             length = sum(count / (fps or 25) for count, (_, fps) in zip(frames, sizes, strict=True))
             real.append(length / seconds["whole"])
             busy.append(processors / seconds["whole"])
+    bar.close()
     experiment = predictor.networks[0].experiment
     return {
         "configuration": {

@@ -71,11 +71,18 @@ class Given:
         weights: Of a 2D network on ImageNet.
         bound: Of the flow, in pixels.
         mirror: Whether a mirrored video is of the same class.
+        short_side: The videos are made as small first; None leaves them as they are.
     """
 
     weights: Path | None
     bound: float = 20.0
     mirror: bool = True
+    short_side: int | None = None
+
+    @property
+    def settings(self) -> Settings:
+        """Of the flow, where a study does not vary them."""
+        return Settings(bound=self.bound, short_side=self.short_side)
 
 
 SVM_ONLY = (
@@ -97,7 +104,7 @@ def features(given: Given) -> Case:
         mirror=given.mirror,
         test_clips=5,
     )
-    return Case(Settings(bound=given.bound), experiment, "svm", "log_probabilities", share=None)
+    return Case(given.settings, experiment, "svm", "log_probabilities", share=None)
 
 
 def small(given: Given) -> Case:
@@ -121,7 +128,7 @@ def small(given: Given) -> Case:
         fc_bias_rate=1.0,
         test_clips=5,
     )
-    return Case(Settings(bound=given.bound), experiment, "network")
+    return Case(given.settings, experiment, "network")
 
 
 def flow_algorithm(given: Given) -> Study:
@@ -152,7 +159,7 @@ def bound(given: Given) -> Study:
         "Does the bound of the stored flow matter?",
         "20 px",
         {
-            f"{bound:g} px": replace(base, settings=Settings(bound=bound))
+            f"{bound:g} px": replace(base, settings=replace(base.settings, bound=bound))
             for bound in (20.0, 3.0, 5.0, 10.0, 40.0)
         },
         cannot_tell=SVM_ONLY,
@@ -172,12 +179,9 @@ def quality(given: Given) -> Study:
 
 def flow_size(given: Given) -> Study:
     """Flow at the video's own size, or of videos made smaller first."""
-    base = features(given)
+    base = features(replace(given, short_side=None))
     cases = {"own size": base} | {
-        f"short side {side}": replace(
-            base,
-            settings=replace(base.settings, short_side=side, bound=given.bound),
-        )
+        f"short side {side}": replace(base, settings=replace(base.settings, short_side=side))
         for side in (128, 96, 64)
     }
     return Study(
@@ -316,7 +320,7 @@ def fine_tuned(given: Given) -> Case:
         weizmann(), weights=given.weights, clip_length=8, resize=(72, 90), crop=(64, 80)
     )
     experiment = replace(experiment, mirror=given.mirror)
-    return Case(Settings(bound=given.bound), experiment, "network")
+    return Case(given.settings, experiment, "network")
 
 
 STUDIES: dict[str, Callable[[Given], Study]] = {

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from studies import STUDIES, Case, Given, Study, small
 
-from flow.settings import Settings
+from flow.store import read_meta
 from video_files import sliding, write
 
 GROUPS = ("one", "two")
@@ -51,7 +51,7 @@ def study(given: Given) -> Study:
         "base",
         {
             "base": base,
-            "other bound": replace(base, settings=Settings(bound=4.0)),
+            "other bound": replace(base, settings=replace(base.settings, bound=4.0)),
             "flow alone": replace(base, share=1.0),
             "broken": replace(base, experiment=too_large),
         },
@@ -67,6 +67,7 @@ def run(
         monkeypatch.setitem(STUDIES, "blocks", make)
         command = ["ablation.py", "blocks", "--videos", str(data / "videos"), "--at-once", "1"]
         command += ["--lists", str(data / "list.csv"), "--out", str(tmp_path / "out")]
+        command += ["--short-side", "32"]
         monkeypatch.setattr(sys, "argv", command)
         return ablation.main()
 
@@ -80,6 +81,7 @@ def test_from_videos_to_the_table(
     out = tmp_path / "out"
     said = capsys.readouterr()
     assert "/nowhere.pth" in said.err
+    assert {read_meta(file).height for file in out.glob("stores/*/*.zip")} == {32}
     record = json.loads((out / "blocks" / "study.json").read_text())
     assert len(record["videos"]) == 8
     assert record["answers"]["broken"] == {}
@@ -136,6 +138,7 @@ def test_a_killed_study_goes_on_to_the_same_table(
     out = tmp_path / "killed"
     command = [sys.executable, str(script), "blocks", "--videos", str(data / "videos")]
     command += ["--lists", str(data / "list.csv"), "--out", str(out), "--at-once", "1"]
+    command += ["--short-side", "32"]
     environment = {"PYTHONPATH": path, "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
@@ -153,3 +156,10 @@ def test_a_killed_study_goes_on_to_the_same_table(
 def test_features_need_weights(run: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
     assert run(STUDIES["fusion"]) == 2
     assert "--weights" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_videos_can_be_made_smaller_first(name: str) -> None:
+    cases = STUDIES[name](Given(weights=None, short_side=48)).cases.values()
+    sides = {case.settings.short_side for case in cases}
+    assert sides == ({None, 128, 96, 64} if name == "flow_size" else {48})
