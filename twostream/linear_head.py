@@ -12,8 +12,10 @@ import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
+from flow.progress import progress_bar
 from twostream.data.annotations import Video
 from twostream.data.transforms import mirrored
+from twostream.distributed import World
 from twostream.feeding import by_video, packed_loader, protocol_clips, read_parts
 from twostream.models import P3D
 from twostream.models.inference import for_inference
@@ -34,7 +36,7 @@ def fit_last_layer(
     run: Run,
     videos: tuple[Video, ...],
     workers: int,
-    device: torch.device,
+    world: World,
     known: Known | None = None,
 ) -> str:
     """Give ``model`` the last layer that separates the videos' classes best by its features.
@@ -47,13 +49,13 @@ def fit_last_layer(
         run: Tells the stream, the store and the clips.
         videos: To train on.
         workers: Processes that read clips.
-        device: Where the features are computed.
+        world: Where the features are computed, and who shows how far that is.
         known: Features that an earlier split found, which this one need not; it adds its own.
 
     Returns:
         What was done, in words.
     """
-    found = _features(model, run, videos, workers, device, {} if known is None else known)
+    found = _features(model, run, videos, workers, world, {} if known is None else known)
     labels = np.repeat([video.label for video in videos], [len(each) for each in found])
     features = np.concatenate(found).astype(np.float64)
     mean, deviation = features.mean(axis=0), features.std(axis=0) + LEAST_DEVIATION
@@ -73,7 +75,7 @@ def _features(
     run: Run,
     videos: tuple[Video, ...],
     workers: int,
-    device: torch.device,
+    world: World,
     known: Known,
 ) -> list[NDArray[np.float32]]:
     """pool5 of all clips of each video, and behind them of their mirror images."""
@@ -84,16 +86,18 @@ def _features(
     new = [place for place, key in enumerate(keys) if key not in known]
     if new:
         clips = protocol_clips(run.data.store, videos, run.stream, protocol)
-        fast = for_inference(model, device, precision=experiment.precision)
+        fast = for_inference(model, world.device, precision=experiment.precision)
 
         def both_sides(given: torch.Tensor) -> torch.Tensor:
-            plain = given.to(device)
+            plain = given.to(world.device)
             sides = (plain, mirrored(plain, run.stream)) if experiment.mirror else (plain,)
             return torch.stack([fast.features(fast.input.of_p3d(side)) for side in sides], 1).cpu()
 
         loader = packed_loader(clips, experiment.clips_at_once, workers, places=new)
-        for place, features in by_video(read_parts(loader), both_sides):
-            known[keys[place]] = features.transpose(0, 1).flatten(0, 1).numpy()
+        with progress_bar(len(new), " videos", shown=world.main) as bar:
+            for place, features in by_video(read_parts(loader), both_sides):
+                known[keys[place]] = features.transpose(0, 1).flatten(0, 1).numpy()
+                bar.update()
     return [known[key] for key in keys]
 
 

@@ -198,7 +198,7 @@ def _begin(
     start = initialise(model, run, annotations, videos.validation)
     world.say(start.notes)
     if run.experiment.last_layer == "fitted":
-        world.say(fit_last_layer(model, run, videos.train, workers, world.device, known))
+        world.say(fit_last_layer(model, run, videos.train, workers, world, known))
     return Checkpoint(
         run,
         annotations.name,

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from twostream.data import clips as data_sets
 from twostream.data.annotations import Video
+from twostream.distributed import World
 from twostream.experiments import demo
 from twostream.linear_head import Known, fit_last_layer
 from twostream.models import P3D
@@ -23,7 +24,7 @@ def fitted(demo_data: Path, classes: int, mirror: bool = False) -> tuple[P3D, Ru
     torch.manual_seed(0)
     model = run.build(classes)
     videos = data.annotations("train")[0].train
-    return model, run, fit_last_layer(model, run, videos, 0, torch.device("cpu"))
+    return model, run, fit_last_layer(model, run, videos, 0, World(torch.device("cpu")))
 
 
 @torch.no_grad()
@@ -78,7 +79,7 @@ def test_what_another_split_has_found_is_used_and_changes_nothing(
         torch.manual_seed(seed)
         model = run.build(12)
         read.clear()
-        fit_last_layer(model, run, some, 0, torch.device("cpu"), known)
+        fit_last_layer(model, run, some, 0, World(torch.device("cpu")), known)
         return model.fc.weight
 
     fc(run, videos[:16], known)
