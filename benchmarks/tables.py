@@ -257,7 +257,7 @@ TABLES: dict[str, Callable[[], str]] = {
         trained,
     )
 }
-STUDIES = "ut_interaction_fusion", "ut_interaction_flow_algorithm"
+STUDIES = "ut_interaction_fusion", "ut_interaction_flow_algorithm", "ut_interaction_bound"
 TABLES |= {name: partial(study, name) for name in STUDIES}
 
 
