@@ -68,7 +68,7 @@ demo/annotations.csv: | install
 	$(PYTHON) -m twostream.demo make demo
 
 test: install ## Run the tests
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 check: lint test ## What CI runs: lint, format, types, tests
 

@@ -37,18 +37,20 @@ class DataSet:
         split: The splits that together test every video once.
         bound: Of the flow, in pixels: beyond it lies hardly any motion.
         source: Where it comes from.
+        short_side: Larger videos are made as small first: the clips have 128 lines.
     """
 
     folder: str
     split: str
     bound: float
     source: str
+    short_side: int | None = None
 
 
 SETS = (
     DataSet("weizmann", "groups", 5, "Gorelick et al., TPAMI 2007"),
     DataSet("ut_interaction", "groups", 8, "Ryoo and Aggarwal, UT-Interaction, 2010, set 1"),
-    DataSet("surveillance_fight", "folds:5", 10, "Akti, Tataroglu, Ekenel, IPTA 2019"),
+    DataSet("surveillance_fight", "folds:5", 10, "Akti, Tataroglu, Ekenel, IPTA 2019", 144),
 )
 
 
@@ -86,8 +88,9 @@ def measure(chosen: DataSet, arguments: argparse.Namespace) -> dict[str, Any]:
         arguments.work / chosen.folder / name for name in ("store", "features", "svm")
     )
     network = "--weights", arguments.weights
+    size = ("--short-side", chosen.short_side) if chosen.short_side else ()
     commands = {
-        "extract": ("flow", "extract", videos, store, "--bound", chosen.bound),
+        "extract": ("flow", "extract", videos, store, "--bound", chosen.bound, *size),
         "features": ("twostream", "features", store, features, *network, *CLIPS),
         "svm": ("twostream", "svm", features, svm, "--lists", lists, "--split", chosen.split),
     }

@@ -1,5 +1,6 @@
 """Fixtures that all tests share."""
 
+import os
 import signal
 from pathlib import Path
 
@@ -7,6 +8,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
+
+# Where several processes test (pytest-xdist), each computes with one thread.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Started in the background, Python ignores Ctrl-C and passes that on to what the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
