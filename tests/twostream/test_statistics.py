@@ -19,6 +19,7 @@ from twostream.statistics import (
     bootstrap_accuracy,
     bootstrap_difference,
     compare,
+    left_out,
     mcnemar,
     over_splits,
 )
@@ -53,6 +54,7 @@ def test_intervals_are_those_of_scipy_over_groups(paired: bool) -> None:
         paired=True,
         vectorized=True,
         n_resamples=100_000,
+        confidence_level=1 - 2 * left_out(len(data[1])),
         method="percentile",
         rng=np.random.default_rng(7),
     ).confidence_interval
@@ -83,8 +85,20 @@ def test_an_interval_by_group_holds_the_truth_and_one_by_video_does_not() -> Non
     assert by_video < 0.85
 
 
-def test_of_few_groups_the_interval_is_somewhat_too_narrow() -> None:
-    assert 0.80 <= coverage(lambda group: group, groups=10) <= 0.93
+@pytest.mark.parametrize(("groups", "least"), [(5, 0.87), (10, 0.915)])
+def test_an_interval_of_few_groups_holds_the_truth_nearly_as_often(
+    groups: int, least: float
+) -> None:
+    # 0.893 and 0.935 of 400 data sets; plain percentiles hold it in 0.808 and 0.900.
+    assert least <= coverage(lambda group: group, groups) <= 0.98
+
+
+def test_what_is_left_out_grows_to_the_normal_share() -> None:
+    shares = [left_out(groups) for groups in (2, 3, 5, 10, 100, 100_000)]
+    assert shares == sorted(shares)
+    # Phi(-sqrt(10 / 9) 2.262), by tables
+    assert left_out(10) == pytest.approx(0.00855, abs=5e-5)
+    assert shares[-1] == pytest.approx(0.025, rel=1e-3)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=60))
