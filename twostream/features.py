@@ -23,6 +23,7 @@ from twostream.models.inference import for_inference
 from twostream.models.layers import space_and_time_mean
 from twostream.origins import descriptions, flow_codes
 from twostream.protocols import Protocol
+from twostream.readers import READERS
 from twostream.streams import Stream
 
 POOL5 = "pool5"
@@ -83,7 +84,7 @@ def take_features(
     folder: Path,
     *,
     layer: str = POOL5,
-    workers: int = 2,
+    workers: int = READERS,
     device: str = "auto",
 ) -> int:
     """Take the features of videos, of those whose features are not in ``folder`` yet.

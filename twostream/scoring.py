@@ -22,6 +22,7 @@ from twostream.feeding import Part, by_video, packed_loader, protocol_clips, rea
 from twostream.models.inference import for_inference
 from twostream.origins import descriptions, flow_codes, store_hash
 from twostream.protocols import Protocol, own, refuse_unlearned_mirror
+from twostream.readers import READERS
 from twostream.runs import Checkpoint, Data, report_missing, sha256
 from twostream.score_parts import Parts
 from twostream.scores import Scores, Source, log_of_mean, softmax
@@ -32,7 +33,7 @@ Rows = NDArray[np.float32]
 def score(
     checkpoint_path: Path,
     data: Data | None = None,
-    workers: int = 2,
+    workers: int = READERS,
     device: str = "auto",
     protocol: Protocol | None = None,
 ) -> Scores:

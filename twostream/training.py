@@ -20,6 +20,7 @@ from twostream.linear_head import Known, fit_last_layer
 from twostream.log import Epoch, Log
 from twostream.models import P3D
 from twostream.optimisation import rate_at
+from twostream.readers import READERS
 from twostream.runs import Checkpoint, Run, refuse_other, report_missing
 from twostream.trainer import Trainer
 from twostream.validation import Selection, Sides, Validator, sides
@@ -28,7 +29,7 @@ from twostream.validation import Selection, Sides, Validator, sides
 def train(
     run: Run,
     folder: Path,
-    workers: int = 2,
+    workers: int = READERS,
     world: World | None = None,
     *,
     minutes: float = 10.0,

@@ -9,6 +9,7 @@ from tyro.conf import Positional
 
 from flow.errors import InputError
 from flow.store import find_store_files
+from twostream.readers import READERS
 from twostream.streams import CHANNELS, Stream
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class Features:
     resize: tuple[int, int] | None = None
     crop: tuple[int, int] | None = None
     mirror: bool = True
-    workers: int = 2
+    workers: int = READERS
     device: str = "auto"
 
     def __call__(self) -> int:

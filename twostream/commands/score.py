@@ -8,6 +8,7 @@ from tyro.conf import Positional
 
 from flow.errors import InputError
 from twostream.protocols import Crops, Protocol, ProtocolName
+from twostream.readers import READERS
 from twostream.runs import Data, Run, folds_of, load_run, together
 from twostream.streams import Stream
 
@@ -60,7 +61,7 @@ class Score:
     resize: tuple[int, int] | None = None
     short_side: int | None = None
     crop: tuple[int, int] | None = None
-    workers: int = 2
+    workers: int = READERS
     device: str = "auto"
 
     def __call__(self) -> int:

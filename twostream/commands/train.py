@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from twostream.experiments import Experiment
+from twostream.readers import READERS
 from twostream.runs import Data, Run, split_folder
 from twostream.streams import Stream
 
@@ -30,7 +31,7 @@ class Train:
     data: Data
     run: Path
     streams: tuple[Stream, ...] = ("rgb", "flow")
-    workers: int = 2
+    workers: int = READERS
     device: str = "auto"
     checkpoint_minutes: float = 10.0
     keep: int = 1
