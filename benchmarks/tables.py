@@ -257,7 +257,12 @@ TABLES: dict[str, Callable[[], str]] = {
         trained,
     )
 }
-STUDIES = "ut_interaction_fusion", "ut_interaction_flow_algorithm", "ut_interaction_bound"
+STUDIES = (
+    "ut_interaction_fusion",
+    "surveillance_fight_fusion",
+    "ut_interaction_flow_algorithm",
+    "ut_interaction_bound",
+)
 TABLES |= {name: partial(study, name) for name in STUDIES}
 
 
