@@ -10,7 +10,6 @@ single answer; the store of each kind of flow and each run lie beside it.
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -183,7 +182,6 @@ class _Ablation:
         todo = list(dict.fromkeys(task for task in tasks.values() if not task.done))
         if not todo:
             return
-        os.environ["TQDM_DISABLE"] = "1"  # in the processes that start now: one bar is enough
         total = sum(len(task.data.splits()) for task in todo)
         events = engines.run(run_stream, todo, self.at_once)
         with closing(events), progress_bar(total, " splits", shown=True) as bar:

@@ -1,6 +1,7 @@
 """One stream of one case of an ablation study, on every split: scores of all test videos.
 
 FOLDER/task.json                    what it is
+FOLDER/log.txt                      what the runs have said
 FOLDER/<split>/<stream>/            the run of a split, or its SVM's scores.npz and held_out.npz
 FOLDER/scores.npz                   of all splits; written last
 """
@@ -8,6 +9,7 @@ FOLDER/scores.npz                   of all splits; written last
 import json
 import threading
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from hashlib import sha256
@@ -35,7 +37,7 @@ from twostream.streams import CHANNELS, Stream
 from twostream.svm import train_and_score
 from twostream.training import train
 
-SCORES, HELD_OUT = "scores.npz", "held_out.npz"
+SCORES, HELD_OUT, LOG = "scores.npz", "held_out.npz", "log.txt"
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,12 @@ def run_stream(task: StreamTask, tell: Callable[[Any], None]) -> None:
     torch.set_num_threads(task.threads)
     tqdm.set_lock(threading.RLock())  # one of processes is left behind where a worker is killed
     task.folder.mkdir(parents=True, exist_ok=True)
+    # What every run has to say would bury the study's own words.
+    with (task.folder / LOG).open("a") as log, redirect_stdout(log), redirect_stderr(log):
+        _run(task, tell)
+
+
+def _run(task: StreamTask, tell: Callable[[Any], None]) -> None:
     description = json.dumps(_description(task), indent=1) + "\n"
     write_atomically(task.folder / "task.json", description.encode())
     of = _by_svm if task.classifier == "svm" else partial(_by_network, known={})

@@ -262,6 +262,7 @@ STUDIES = (
     "surveillance_fight_fusion",
     "ut_interaction_flow_algorithm",
     "ut_interaction_bound",
+    "ut_interaction_blocks",
 )
 TABLES |= {name: partial(study, name) for name in STUDIES}
 

@@ -75,12 +75,15 @@ def run(
 
 
 def test_from_videos_to_the_table(
-    run: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run: Callable[..., int], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run(study) == 1  # a run has failed
     out = tmp_path / "out"
-    said = capsys.readouterr()
+    said = capfd.readouterr()
     assert "/nowhere.pth" in said.err
+    logs = [path.parent / "log.txt" for path in (out / "streams").glob("*/scores.npz")]
+    assert all("2 steps, loss" in log.read_text() for log in logs)
+    assert "2 steps, loss" not in said.out + said.err
     assert {read_meta(file).height for file in out.glob("stores/*/*.zip")} == {32}
     record = json.loads((out / "blocks" / "study.json").read_text())
     assert len(record["videos"]) == 8
