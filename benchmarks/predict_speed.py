@@ -11,6 +11,7 @@ it is tested with in short ones. All videos take turns, after a round that does 
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import twostream  # noqa: F401 - before torch, so that its threads wait as those of the command do
+
+# isort: split
 import numpy as np
 import torch
 from measured import machine, spread
@@ -139,6 +143,7 @@ def measure(predictor: Predictor, videos: list[Path], rounds: int, out: Path) ->
             "settings": predictor.settings.recorded(),
             "streams": predictor.streams,
             "network_threads": torch.get_num_threads(),
+            "wait_policy": os.environ["OMP_WAIT_POLICY"],
             "dtype": str(predictor.networks[0].model.dtype),
             "encoder": choose_codec(),
             "rounds": rounds,

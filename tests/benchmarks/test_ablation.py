@@ -82,8 +82,8 @@ def test_from_videos_to_the_table(
     said = capfd.readouterr()
     assert "/nowhere.pth" in said.err
     logs = [path.parent / "log.txt" for path in (out / "streams").glob("*/scores.npz")]
-    assert all("2 steps, loss" in log.read_text() for log in logs)
-    assert "2 steps, loss" not in said.out + said.err
+    assert all("step 2/2" in log.read_text() for log in logs)
+    assert "step 2/2" not in said.out + said.err
     assert {read_meta(file).height for file in out.glob("stores/*/*.zip")} == {32}
     record = json.loads((out / "blocks" / "study.json").read_text())
     assert len(record["videos"]) == 8
