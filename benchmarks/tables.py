@@ -171,6 +171,20 @@ def p3d_steps() -> str:
     return table(["form", "ms"], rows)
 
 
+def predict_speed() -> str:
+    report = results("predict_speed_zen3_2cores")
+    rates = {name: np.array(values) for name, values in report["frames_a_second"].items()}
+    whole = {
+        "a video's answer, both processors": rates["whole"],
+        "the same, and the annotated video": rates["whole, written"],
+    }
+    stages = [name for name in rates if not name.startswith("whole")]
+    titles = whole | {f"{name}, one processor": rates[name] for name in stages}
+    rows = [[title, spread(values, ",.0f")] for title, values in titles.items()]
+    rows.append(["times real time", spread(np.array(report["times_real_time"]), ".1f")])
+    return table(["", "frames/s"], rows)
+
+
 def small_sets() -> str:
     names = {
         "weizmann": "Weizmann, leave one subject out",
@@ -253,6 +267,7 @@ TABLES: dict[str, Callable[[], str]] = {
         loading_speed,
         p3d_speed,
         p3d_steps,
+        predict_speed,
         small_sets,
         trained,
     )
@@ -261,6 +276,7 @@ STUDIES = (
     "ut_interaction_fusion",
     "surveillance_fight_fusion",
     "ut_interaction_flow_algorithm",
+    "ut_interaction_flow_size",
     "ut_interaction_bound",
     "ut_interaction_blocks",
 )
