@@ -197,10 +197,11 @@ def small_sets() -> str:
             names[each["folder"]],
             f"{each['videos']}, {each['groups']}",
             *(_top1(each["top1_by_video"][name]) for name in ("rgb", "flow", "fused")),
+            f"{each['seconds_in_all'] / 60:.0f}",
         ]
         for each in results("small_sets")["results"]
     ]
-    return table(["", "videos, groups", "RGB", "flow", "fused"], rows)
+    return table(["", "videos, groups", "RGB", "flow", "fused", "minutes"], rows)
 
 
 def trained() -> str:
