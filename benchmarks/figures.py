@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measured import peak_of
 from numpy.typing import NDArray
 
 from flow.errors import InputError
@@ -93,8 +94,8 @@ def _p3d_speed(report: dict[str, Any]) -> Iterator[Figure]:
     for result in report["results"]:
         name = f"{result['model']}, {result['stage']}, {result['batch']} clips"
         seconds = {form: np.array(taken) for form, taken in result["seconds_a_batch"].items()}
-        peak = np.median(result["peak_gflops"]) / (2 * result["gmac_a_clip"])
         for form, taken in seconds.items():
+            peak = np.median(peak_of(form, result["peak_gflops"])) / (2 * result["gmac_a_clip"])
             yield Figure(f"{name}: {form}", "clips/s", result["batch"] / taken, float(peak))
             if form != "plain" and "plain" in seconds:
                 ratio = seconds["plain"] / taken

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -49,3 +50,13 @@ def milliseconds(seconds: NDArray[np.float64]) -> str:
 def spread(values: NDArray[np.float64]) -> str:
     """Median and range."""
     return f"{np.median(values):.1f} ({values.min():.1f} to {values.max():.1f})"
+
+
+def peak_of(form: str, peaks: Mapping[str, Sequence[float]]) -> NDArray[np.float64]:
+    """GFLOP/s of a matrix product, round by round, in the precision that a network's form has.
+
+    Args:
+        form: As `p3d_speed.py` names it.
+        peaks: By "float32" and "bfloat16".
+    """
+    return np.array(peaks["bfloat16" if "bf16" in form else "float32"])

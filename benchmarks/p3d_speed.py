@@ -2,38 +2,38 @@
 
     python benchmarks/p3d_speed.py [--models p3d63 p3d199] [--batches 1 4] [--out results.json]
 
-Plain is what a port does: nn.Conv3d and nn.BatchNorm3d, contiguous, eager, float32, with the same
-weights. All forms take turns in one run on the same random clips of 16 x 160 x 160, after one turn
-that does not count; the peak beside them is a large matrix product in the same run. On a GPU there
-are TF32, bfloat16 and torch.compile too, and the memory of each.
+Plain is what a port does: nn.Conv3d and nn.BatchNorm3d, contiguous, eager, float32, on a CPU in a
+process of its own with PyTorch's settings (`plain_p3d.py`). All forms take turns in one run on
+random clips of 16 x 160 x 160, after one turn that does not count; the peak beside them is a large
+matrix product in the same run. On a GPU there are TF32, bfloat16 and torch.compile too, and the
+memory of each.
 """
 
 import argparse
 import copy
 import json
 import time
-from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from types import MethodType
 from typing import Any
 
+import twostream  # noqa: F401 - before torch, so that its threads wait as those of a command do
+
+# isort: split
 import numpy as np
 import torch
-from measured import machine, spread
-from torch import Tensor, nn
-from torch.nn import functional as F
+from measured import machine, peak_of, spread
+from plain_p3d import CLASSES, OwnProcess, Stage, Work, passes, reference, step
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from twostream.memory import keep_freed
 from twostream.models import MODELS, P3D
 from twostream.models.inference import folded, for_inference, has_bfloat16
-from twostream.models.layers import BatchNorm, FlatConv, space_and_time_mean
-from twostream.models.network import POOLS
 
 CLIP = 16, 160, 160
-CLASSES = 400
 PEAK_SIDE = 3072
-
-Work = Callable[[], object]
+SETTLED = 0.05  # seconds after which the threads of the form before have gone to sleep
 
 
 def main() -> None:
@@ -91,72 +91,110 @@ def measure(
     forms = make(model, clips, compiled)
     if steps and not training:
         forms |= steps_between(model, clips)
+    with ExitStack() as stack:
+        if device.type == "cpu":
+            stage: Stage = "training" if training else "inference"
+            alone = stack.enter_context(OwnProcess(name, stage, (batch, *shape)))
+            forms = {"plain": alone, **forms}
+        seconds, memory = in_turns(forms | peaks(device), device, rounds)
     gmac = multiply_adds(model, shape) * (3 if training else 1)
-    size = (8 if device.type == "cuda" else 1) * PEAK_SIDE
-    matrix = torch.randn(size, size, device=device)
-    works: dict[str, Work] = {**forms, "peak, float32": lambda: matrix @ matrix}
+    operations = 2e-9 * peak_side(device) ** 3
+    peak = {
+        kind: (operations / np.array(seconds.pop(f"peak, {kind}"))).tolist()
+        for kind in ("float32", "bfloat16")
+        if f"peak, {kind}" in seconds
+    }
+    result = {
+        "model": name,
+        "stage": "training step" if training else "inference",
+        "batch": batch,
+        "clip": shape,
+        "gmac_a_clip": gmac,
+        "peak_gflops": peak,
+        "seconds_a_batch": seconds,
+        "gpu_bytes": memory if device.type == "cuda" else None,
+    }
+    show(result)
+    return result
+
+
+def in_turns(
+    works: dict[str, Work], device: torch.device, rounds: int
+) -> tuple[dict[str, list[float]], dict[str, int]]:
+    """Seconds of each round, and the bytes that each work needs; without what does not fit."""
     seconds: dict[str, list[float]] = {form: [] for form in works}
     memory = {}
     for turn in range(rounds + 1):
-        for form, work in list(works.items()):
+        for form in list(seconds):
             try:
-                taken, used = timed(work, device)
+                taken, used = timed(works[form], device)
             except torch.OutOfMemoryError:
                 print(f"  {form} does not fit into the memory")
-                del works[form], seconds[form]
+                del seconds[form]
                 torch.cuda.empty_cache()
                 continue
             if turn:  # the first warms up
                 seconds[form].append(taken)
                 memory[form] = used
-    peak = np.array([2e-9 * size**3 / taken for taken in seconds.pop("peak, float32")])
-    stage = "training step" if training else "inference"
-    print(f"{name}, {stage}, {batch} clips of {'x'.join(map(str, shape))}, {gmac:.2f} GMAC a clip")
-    print(f"  peak of a matrix product {spread(peak)} GFLOP/s")
+    return seconds, memory
+
+
+def show(result: dict[str, Any]) -> None:
+    """A line a form."""
+    gmac, batch, seconds = result["gmac_a_clip"], result["batch"], result["seconds_a_batch"]
+    shape = "x".join(map(str, result["clip"]))
+    print(f"{result['model']}, {result['stage']}, {batch} clips of {shape}, {gmac:.2f} GMAC a clip")
+    for kind, values in result["peak_gflops"].items():
+        print(f"  peak of a matrix product, {kind}: {spread(np.array(values))} GFLOP/s")
     for form, values in seconds.items():
         each = np.array(values)
-        share = np.median(2 * gmac * batch / each / peak)
+        share = np.median(2 * gmac * batch / each / peak_of(form, result["peak_gflops"]))
         line = f"  {form:<24} {spread(1e3 * each / batch)} ms a clip, {share:.0%} of the peak"
         if "plain" in seconds:
             line += f", {spread(np.array(seconds['plain']) / each)} times plain"
-        if memory[form]:
-            line += f", {memory[form] / 2**30:.1f} GiB"
+        if result["gpu_bytes"]:
+            line += f", {result['gpu_bytes'][form] / 2**30:.1f} GiB"
         print(line)
-    return {
-        "model": name,
-        "stage": stage,
-        "batch": batch,
-        "clip": shape,
-        "gmac_a_clip": gmac,
-        "peak_gflops": peak.tolist(),
-        "seconds_a_batch": seconds,
-        "gpu_bytes": memory if device.type == "cuda" else None,
-    }
+
+
+def peak_side(device: torch.device) -> int:
+    """Of the matrices whose product is the peak."""
+    return (8 if device.type == "cuda" else 1) * PEAK_SIDE
+
+
+def peaks(device: torch.device) -> dict[str, Work]:
+    """A product of large matrices, in float32 and where it has instructions in bfloat16."""
+    side = peak_side(device)
+    kinds = {"float32": torch.float32}
+    if has_bfloat16(device):
+        kinds["bfloat16"] = torch.bfloat16
+    return {f"peak, {name}": product(side, device, kind) for name, kind in kinds.items()}
+
+
+def product(side: int, device: torch.device, kind: torch.dtype) -> Work:
+    """One product; on a CPU oneDNN's, as MKL's leaves half of some processors unused."""
+    matrix = torch.randn(side, side, device=device).to(kind)
+    if device.type == "cuda" or not torch._C._has_mkldnn:
+        return lambda: matrix @ matrix
+    ops: Any = torch.ops.mkldnn
+    laid_out = ops._reorder_linear_weight(matrix, side)
+    return lambda: ops._linear_pointwise(matrix, laid_out, None, "none", [], "")
 
 
 def inference_forms(model: P3D, clips: Tensor, compiled: bool) -> dict[str, Work]:
     """One pass of the clips through each form of the network."""
     device = clips.device
-    reference = plain(model).eval().to(device)
-
-    forms = {"plain": _passes(reference, clips)}
+    forms: dict[str, Work] = {}
     precisions = ["fp32", *(["bf16"] if has_bfloat16(device) else [])]
     for precision in precisions:
         for compile in (False, True) if compiled else (False,):
             ours: Any = for_inference(model, device, precision=precision, compile=compile)  # type: ignore[arg-type]
             form = f"ours, {precision}" + (", compiled" if compile else "")
-            forms[form] = _passes(ours, clips)
+            forms[form] = passes(ours, clips)
     if device.type == "cuda":
+        forms |= {"plain": reference(model, clips, training=False)}
         forms |= {f"{form}, TF32": in_tf32(forms[form]) for form in ("plain", "ours, fp32")}
     return forms
-
-
-def _passes(network: nn.Module, clips: Tensor) -> Work:
-    @torch.inference_mode()
-    def work() -> object:
-        return network(clips)
-
-    return work
 
 
 def steps_between(model: P3D, clips: Tensor) -> dict[str, Work]:
@@ -165,66 +203,29 @@ def steps_between(model: P3D, clips: Tensor) -> dict[str, Work]:
     channels_last = to_channels_last(clips.device, memory_format=torch.channels_last_3d)
     to_channels_last = folded(model).to
     without_norms = to_channels_last(clips.device, memory_format=torch.channels_last_3d)
-    return {"channels last": _passes(channels_last, clips), "folded": _passes(without_norms, clips)}
+    return {"channels last": passes(channels_last, clips), "folded": passes(without_norms, clips)}
 
 
 def training_forms(model: P3D, clips: Tensor, _: bool) -> dict[str, Work]:
     """A step of each form: loss, gradients, SGD; every BatchNorm but the first frozen."""
-    device = clips.device
-    labels = torch.arange(len(clips), device=device) % CLASSES
-    ours = copy.deepcopy(model).train()
+    if clips.device.type == "cpu":
+        keep_freed()
+    ours = copy.deepcopy(model).train().to(clips.device)
     ours.freeze_batchnorm()
-    reference = plain(model).train()
-    for module in reference.modules():
-        if isinstance(module, BatchNorm) and module is not reference.conv1.bn:
-            module.eval().requires_grad_(False)
-
-    def step(network: P3D, half: bool = False) -> Work:
-        network.to(device)
-        learned = [p for p in network.parameters() if p.requires_grad]
-        optimizer = torch.optim.SGD(learned, lr=1e-6, momentum=0.9)
-
-        def work() -> None:
-            optimizer.zero_grad(set_to_none=True)
-            with torch.autocast(device.type, torch.bfloat16, enabled=half):
-                loss = F.cross_entropy(network(clips), labels)
-            torch.autograd.backward(loss)
-            optimizer.step()
-
-        return work
-
     to_channels_last: Any = ours.to
     to_channels_last(memory_format=torch.channels_last_3d)
     recomputing = copy.deepcopy(ours)
     recomputing.checkpoint_activations = True
     forms = {
-        "plain": step(reference),
-        "ours, fp32": step(ours),
-        "ours, fp32, recomputing": step(recomputing),
+        "ours, fp32": step(ours, clips),
+        "ours, fp32, recomputing": step(recomputing, clips),
     }
-    if has_bfloat16(device):
-        forms["ours, bf16"] = step(copy.deepcopy(ours), half=True)
-    if device.type == "cuda":
+    if has_bfloat16(clips.device):
+        forms["ours, bf16"] = step(copy.deepcopy(ours), clips, half=True)
+    if clips.device.type == "cuda":
+        forms |= {"plain": reference(model, clips, training=True)}
         forms |= {f"{form}, TF32": in_tf32(forms[form]) for form in ("plain", "ours, fp32")}
     return forms
-
-
-def plain(model: P3D) -> P3D:
-    """The same network of nn.Conv3d and nn.BatchNorm3d, on contiguous tensors."""
-    made = copy.deepcopy(model)
-    for name, conv in list(made.named_modules()):
-        if isinstance(conv, FlatConv):
-            sizes: Any = conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups
-            replacement = nn.Conv3d(conv.in_channels, conv.out_channels, *sizes)
-            replacement.bias = None
-            replacement.weight = conv.weight
-            made.set_submodule(name, replacement)
-
-    def features(self: P3D, clip: Tensor) -> Tensor:
-        return space_and_time_mean(self.body(POOLS[self.stem](self.conv1(clip).relu())))
-
-    made.features = MethodType(features, made)  # type: ignore[method-assign]
-    return made
 
 
 def multiply_adds(model: P3D, shape: tuple[int, ...]) -> float:
@@ -250,6 +251,8 @@ def timed(work: Work, device: torch.device) -> tuple[float, int]:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
+    else:
+        time.sleep(SETTLED)
     started = time.perf_counter()
     work()
     if device.type == "cuda":

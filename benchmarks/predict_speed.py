@@ -42,6 +42,7 @@ from twostream.runs import Checkpoint, Data, Run
 from twostream.streams import STREAMS
 
 CLASSES = 101
+WAITING = "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"
 
 
 def main() -> None:
@@ -143,7 +144,7 @@ def measure(predictor: Predictor, videos: list[Path], rounds: int, out: Path) ->
             "settings": predictor.settings.recorded(),
             "streams": predictor.streams,
             "network_threads": torch.get_num_threads(),
-            "wait_policy": os.environ["OMP_WAIT_POLICY"],
+            "waiting": {name: os.environ.get(name) for name in WAITING},
             "dtype": str(predictor.networks[0].model.dtype),
             "encoder": choose_codec(),
             "rounds": rounds,

@@ -10,6 +10,7 @@ from reproduce_plan import Step
 
 SMALL = {"--resize": ("64", "84"), "--crop": ("56", "56")}
 TRAIN = {**SMALL, "--batch": ("4",), "--clips-at-once": ("4",), "--test-clips": ("2",)}
+SCORE = {**SMALL, "--clips": ("2",)}
 FEATURES = {**SMALL, "--clips": ("2",), "--length": ("4",)}
 LISTS = ("--dataset", "--lists", "--split")
 
@@ -30,6 +31,11 @@ def shortened(step: Step, optimiser_steps: int) -> Step:
         for option, values in FEATURES.items():
             words = with_option(words, option, values)
         words = without(words, LISTS)  # whatever the store holds
+    elif command == "adopt":
+        words.append("--allow-missing")
+    elif command == "score" and "--clips" in words:  # not as a short training tests
+        for option, values in SCORE.items():
+            words = with_option(words, option, values)
     elif command == "svm":
         words.append("--allow-missing")
         words = with_option(words, "--inner-folds", ("2",))

@@ -1,4 +1,4 @@
-"""What rows are measured by: sizes and speeds of networks, accuracies of scores and of features."""
+"""What rows are measured by: sizes and speeds of networks, accuracies of scores."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -8,20 +8,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from p3d_speed import multiply_adds, plain
+from p3d_speed import multiply_adds
+from plain_p3d import plain
 from reproduce_plan import SPLITS
 from reproduce_published import Row
 from reproduce_verdict import Measured
 
-from flow.errors import InputError
-from twostream.data.annotations import Video, load
+from twostream.data.annotations import load
 from twostream.evaluation import evaluate
-from twostream.feature_folder import Features
 from twostream.models import p3d63, p3d199
 from twostream.models.layers import FLAT, Kind
 from twostream.models.network import P3D
 from twostream.models.p3d import Bottleneck, P3DResNet
-from twostream.scores import Scores, log_of_mean, softmax
+from twostream.scores import Scores
 from twostream.statistics import bootstrap_mean
 
 UCF101_CLASSES = 101
@@ -31,7 +30,7 @@ FRAME = (3, 1, 224, 224)
 ROUNDS = 15
 RESAMPLES = 10_000
 TOP = {"top1": 1, "top5": 5}
-VIDEOS_AT_ONCE = 500
+OWN_LISTS = {"kinetics400": ("csv", "all")}  # data set and split, where users list the videos
 
 
 def resnet50(classes: int = UCF101_CLASSES) -> P3DResNet:
@@ -106,16 +105,13 @@ def of_results(row: Row, results: Sequence[Path], lists: Path, part: bool) -> Me
 
     Args:
         row: Tells the metric and the data set.
-        results: Score files, one a split; or one folder of features of the layer fc.
+        results: Score files, one a split.
         lists: The folder of the official lists, or the CSV file.
         part: Not all listed videos need be there.
     """
-    if row.result.endswith(".npz"):
-        splits = SPLITS if len(results) > 1 else (row.split,)
-        pairs = zip(results, splits, strict=True)
-        answers = [_of_scores(row, path, split, lists, part) for path, split in pairs]
-    else:
-        answers = [_of_features(row, path, lists, part) for path in results]
+    splits = SPLITS if len(results) > 1 else (row.split,)
+    pairs = zip(results, splits, strict=True)
+    answers = [_of_scores(row, path, split, lists, part) for path, split in pairs]
     value = float(np.mean([right.mean() for right, _ in answers]))
     # Each split weighs the same, whatever its size.
     videos = sum(len(right) for right, _ in answers)
@@ -133,7 +129,8 @@ Answers = tuple[NDArray[np.float64], NDArray[np.str_]]
 
 def _of_scores(row: Row, path: Path, split: str, lists: Path, part: bool) -> Answers:
     scores = Scores.load(path)
-    annotations = load(row.dataset, lists, split)
+    dataset, split = OWN_LISTS.get(row.dataset, (row.dataset, split))
+    annotations = load(dataset, lists, split)
     if not part:
         evaluate(scores, annotations)  # refuses what does not belong together
     listed = {video.id: video for video in annotations.test}
@@ -142,28 +139,6 @@ def _of_scores(row: Row, path: Path, split: str, lists: Path, part: bool) -> Ans
     labels = np.array([place[annotations.classes[video.label]] for video in videos])
     right = answered(row.metric, scores.clip_logits, scores.logits, labels)
     return right, np.array([video.group for video in videos])
-
-
-def _of_features(row: Row, folder: Path, lists: Path, part: bool) -> Answers:
-    listed = load("csv", lists, "fold:1/2")  # any fold does: what is wanted is all of it
-    if len(listed.classes) != KINETICS_CLASSES:
-        raise InputError(
-            f"{lists} has {len(listed.classes)} labels, and the network {KINETICS_CLASSES} "
-            "outputs; give the list of Kinetics-400 with all its class names."
-        )
-    videos: tuple[Video, ...] = (*listed.train, *listed.test)
-    if part:
-        videos = tuple(v for v in videos if (folder / f"{v.id}.npz").is_file())
-    features = Features.load(folder, tuple(video.id for video in videos))
-    labels = np.array([video.label for video in videos])
-    right = []
-    for start in range(0, len(videos), VIDEOS_AT_ONCE):
-        some = slice(start, start + VIDEOS_AT_ONCE)
-        clip_logits = features.values[some, 0]
-        probabilities = softmax(clip_logits).swapaxes(0, 1)
-        logits = log_of_mean(probabilities, np.ones(clip_logits.shape[1]))
-        right.append(answered(row.metric, clip_logits, logits, labels[some]))
-    return np.concatenate(right), np.array([video.group for video in videos])
 
 
 def answered(

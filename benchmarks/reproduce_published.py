@@ -61,7 +61,7 @@ class Row:
         where: Table or section there.
         plan: Name of the plan that leads to ``result``.
         experiment: Name of the experiment that is trained.
-        result: Score file, or folder of features of the layer fc, with placeholders.
+        result: Score file, with placeholders.
         dataset: "ucf101", "hmdb51" or "kinetics400".
         split: "1", "all", or what the source says.
         protocol: Which clips, and how they are averaged.

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import tyro
 
 from flow.errors import InputError
+from twostream.commands.adopt import Adopt
 from twostream.commands.doctor import Doctor
 from twostream.commands.evaluate import Evaluate
 from twostream.commands.export import Export
@@ -40,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     commands: Any = (
         Annotated[Doctor, tyro.conf.subcommand("doctor")]
         | Annotated[_experiments(), tyro.conf.subcommand("train", description=TRAIN)]
+        | Annotated[Adopt, tyro.conf.subcommand("adopt")]
         | Annotated[Score, tyro.conf.subcommand("score")]
         | Annotated[Fuse, tyro.conf.subcommand("fuse")]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]

@@ -56,7 +56,7 @@ def initialise(
     path = weights_file(experiment.weights, run.data.split, run.stream)
     own_head = {name: value.clone() for name, value in model.fc.state_dict().items()}
     report = load_weights(model, path, lineage=experiment.lineage)
-    before = _checkpoint_of_run(path) if report.source == "checkpoint" else None
+    before = checkpoint_of_run(path) if report.source == "checkpoint" else None
     notes = [str(report)]
     if report.inflated or (before and before.run.experiment.clip_length == 1):
         start_temporal(model, experiment.temporal_start)
@@ -90,8 +90,12 @@ def weights_file(weights: Path, split: str, stream: Stream) -> Path:
     )
 
 
-def _checkpoint_of_run(path: Path) -> Checkpoint | None:
-    """The checkpoint that one of our runs wrote; None where the file holds weights alone."""
+def checkpoint_of_run(path: Path) -> Checkpoint | None:
+    """The checkpoint that one of our runs wrote; None where a file holds weights alone.
+
+    Args:
+        path: A file that ``load_weights`` took.
+    """
     if path.suffix == ".safetensors":
         return None
     content = torch.load(path, map_location="cpu", weights_only=True)

@@ -40,7 +40,8 @@ class Data:
         dataset: "ucf101", "hmdb51" or "csv".
         split: Of the official lists "1", "2" or "3"; of a CSV "column" (its own), "group:NAME" (the
             group to test on) or "fold:1/5" (grouped folds). In training also all that together
-            test every video once: "groups" or "folds:5" of a CSV, "all" of the official lists.
+            test every video once: "groups" or "folds:5" of a CSV, "all" of the official lists. Of a
+            CSV "all" tests every video of a network that was trained elsewhere.
         allow_missing: Go on without the listed videos that are not in the store.
     """
 
@@ -64,6 +65,10 @@ class Data:
         if not self.store.is_dir():
             raise InputError(f"{self.store} is no folder; write it with: python -m flow extract")
         listed = load(self.dataset, self.lists, self.split)
+        if not listed.side(side):
+            raise InputError(
+                f"Split {self.split} of {self.lists} has no {side} videos; give another split."
+            )
         there = find_paths(self.store, [video.id for video in (*listed.train, *listed.test)])
         if not self.allow_missing:
             require(listed, side, there.__contains__, self.store)

@@ -18,6 +18,7 @@ from twostream.distributed import World, summing
 from twostream.experiments import Experiment
 from twostream.feeding import Part
 from twostream.log import StepResult
+from twostream.memory import keep_freed
 from twostream.models import P3D
 from twostream.optimisation import Average, make_optimiser, rate_at
 
@@ -44,6 +45,8 @@ class Trainer:
         self.experiment = experiment
         self.videos = videos
         self.world = world
+        if world.device.type == "cpu":
+            keep_freed()
         # Kernels in the layout of the clips, or each convolution would turn them round first.
         to_device: Any = model.to
         self.model: P3D = to_device(world.device, memory_format=torch.channels_last_3d).train()

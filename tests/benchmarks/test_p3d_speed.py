@@ -1,6 +1,6 @@
 """The benchmark of the networks: its plain form computes the same; a smoke test of a run."""
 
-import importlib.util
+import importlib
 import json
 import subprocess
 import sys
@@ -19,12 +19,7 @@ SCRIPT = ROOT / "benchmarks/p3d_speed.py"
 @pytest.fixture
 def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
-    spec = importlib.util.spec_from_file_location("p3d_speed", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("plain_p3d")
 
 
 @pytest.mark.parametrize("name", ["p3d_small", "p3d_resnet18", "p3d_resnext50"])
@@ -50,5 +45,5 @@ def test_a_small_run(tmp_path: Path) -> None:
     assert {"plain", "ours, fp32", "ours, fp32, recomputing"} <= set(training["seconds_a_batch"])
     for result in (inference, training):
         assert all(len(seconds) == 2 for seconds in result["seconds_a_batch"].values())
-        assert min(result["peak_gflops"]) > 0
+        assert min(result["peak_gflops"]["float32"]) > 0
         assert result["gmac_a_clip"] > 0

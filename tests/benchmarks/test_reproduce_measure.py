@@ -1,7 +1,7 @@
 """What rows are measured by.
 
-Known answers: counts of the networks by hand, ratios of times, accuracies of scores and features
-made for it. Oracle: scikit-learn's top-k accuracy. Refusals in a sentence.
+Known answers: counts of the networks by hand, ratios of times, accuracies of scores made
+for it. Oracle: scikit-learn's top-k accuracy. Refusals in a sentence.
 """
 
 import csv
@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from reproduce_measure import (
-    KINETICS_CLASSES,
     NETWORKS,
     answered,
     mebibytes,
@@ -27,7 +26,7 @@ from reproduce_published import Row, load
 from sklearn.metrics import top_k_accuracy_score
 
 from flow.errors import InputError
-from twostream.feature_folder import FeatureMeta, claim, write
+from twostream.data.annotations import load as load_lists
 from twostream.models import p3d63
 from twostream.scores import Scores, Source
 
@@ -175,35 +174,16 @@ def test_a_part_may_lack_classes(tmp_path: Path) -> None:
     assert of_results(ROW, [tmp_path / "s.npz"], lists, part=True).value == 100
 
 
-@pytest.fixture
-def features(tmp_path: Path) -> Path:
-    """Logits of the layer fc of 6 videos, 2 clips each: 5 are right, one clip of 1 of them not."""
-    folder = tmp_path / "features"
-    meta = FeatureMeta("rgb", "2 clips", "fc", "p3d199", "w", "i", "float32", "", ())
-    claim(folder, meta)
-    for video in range(6):
-        values = np.zeros((1, 2, KINETICS_CLASSES), np.float32)
-        values[0, :, video if video != 5 else 300] = 4
-        values[0, 1, 399] = 8 * (video == 5)
-        if video == 0:
-            values[0, 1] = 0
-            values[0, 1, 7] = 1
-        write(folder, f"v{video}", values, "h")
-    return folder
-
-
-def test_features_of_the_last_layer_are_scored(features: Path, tmp_path: Path) -> None:
+def test_lists_of_a_users_own_are_tested_as_a_whole(tmp_path: Path) -> None:
     lists = tmp_path / "k.csv"
-    names = [f"c{place:03d}" for place in range(KINETICS_CLASSES)]
-    listed(lists, 6, names)
-    rows = lists.read_text().splitlines()
-    row = replace(ROW, result="{runs}/features", dataset="kinetics400")
-    with pytest.raises(InputError, match="have no features"):
-        of_results(row, [features], lists, part=False)
-    by_video = of_results(row, [features], lists, part=True)
-    assert by_video.value == pytest.approx(100 * 5 / 6)
-    by_clip = of_results(replace(row, metric="clip_top1"), [features], lists, part=True)
-    assert by_clip.value == pytest.approx(100 * 4.5 / 6)
-    lists.write_text("\n".join(rows[:-1]) + "\n")
-    with pytest.raises(InputError, match="has 399 labels, and the network 400"):
-        of_results(row, [features], lists, part=True)
+    listed(lists, 4, ("a", "b"))
+    row = replace(ROW, dataset="kinetics400", split="validation")
+    annotations = load_lists("csv", lists, "all")
+    ids = tuple(video.id for video in annotations.test)
+    assert len(ids) == 6  # whatever the list calls them
+    logits = np.array([[1, 0]] * 5 + [[0, 1]], np.float32)
+    source = Source(annotations.name, "all", "rgb", "p", "c", "s")
+    Scores(ids, annotations.classes, logits, logits[:, None], source).save(tmp_path / "s.npz")
+    labels = [video.label for video in annotations.test]
+    right = np.mean(logits.argmax(axis=1) == labels)
+    assert of_results(row, [tmp_path / "s.npz"], lists, part=False).value == 100 * right

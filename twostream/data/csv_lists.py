@@ -21,6 +21,7 @@ def csv_annotations(path: Path, split: str, *, shares_groups: bool = False) -> A
             that group and trains on the others; ``"fold:K/N"`` tests on fold K, from 1, of N folds
             of whole groups, nearly equal in size (scikit-learn's GroupKFold). ``"groups"`` and
             ``"folds:N"`` stand for all of these together: every video is tested, none trained on.
+            So it is with ``"all"``, for networks that were trained elsewhere.
         shares_groups: Take a column split that has a group on both sides, to look at it.
 
     Returns:
@@ -134,12 +135,14 @@ def _csv_held_out(path: Path, rows: tuple[_Row, ...], split: str) -> list[bool]:
         return [row.group == value for row in rows]
     if fold := re.fullmatch(r"fold:(\d+)/(\d+)", split):
         return _in_fold(path, rows, int(fold[1]), int(fold[2]))
-    raise InputError(f"Split {split!r} of {path} is unknown; give column, group:NAME or fold:K/N.")
+    raise InputError(
+        f"Split {split!r} of {path} is unknown; give column, group:NAME, fold:K/N or all."
+    )
 
 
 def _is_all(split: str) -> bool:
-    """Whether all folds together are meant."""
-    return split == "groups" or re.fullmatch(r"folds:\d+", split) is not None
+    """Whether every video is to be tested."""
+    return split in ("all", "groups") or re.fullmatch(r"folds:\d+", split) is not None
 
 
 def _is_test(row: _Row) -> bool:

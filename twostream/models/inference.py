@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from flow.errors import InputError
+from twostream.memory import keep_freed
 from twostream.models.layers import Act, Block, ConvBN, FlatConv, after, around, conv2d, relu, still
 from twostream.models.network import P3D
 
@@ -84,6 +85,8 @@ def for_inference(
     network = folded(model).to(device)
     _cast(network, dtype)
     on_cpu = device.type == "cpu"
+    if on_cpu:
+        keep_freed()
     native = not half or has_bfloat16(device)
     if on_cpu and native and not compile and torch._C._has_mkldnn:
         for conv in _convolutions(network):
@@ -118,7 +121,10 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 class OneDNN:
-    """``twostream.models.layers.conv2d`` as one call of oneDNN, its kernel laid out once."""
+    """``twostream.models.layers.conv2d`` as one call of oneDNN, its kernel laid out once.
+
+    What it is to add to is overwritten with the sum.
+    """
 
     def __init__(self) -> None:
         self.shape: torch.Size | None = None
@@ -143,14 +149,15 @@ class OneDNN:
             lay_out: Any = torch._C._nn.mkldnn_reorder_conv2d_weight
             self.kernel = lay_out(kernel.to_mkldnn(), *sizes, x.shape)
             self.shape = x.shape
-        fused: Any = torch.ops.mkldnn._convolution_pointwise
         y: Tensor
+        ops: Any = torch.ops.mkldnn
         if plus is None:
             name = "relu" if act is relu else "none"
-            y = fused(x, self.kernel, bias, *sizes, name, [], "")
+            y = ops._convolution_pointwise.default(x, self.kernel, bias, *sizes, name, [], "")
         else:
-            after_sum = "relu" if act is relu else None
-            y = fused.binary(x, plus, self.kernel, bias, *sizes, "add", 1.0, after_sum, [], "")
+            # Into the memory of ``plus``, which no layer takes a second time.
+            add: Any = ("add", 1.0, "relu" if act is relu else None, [], "")
+            y = ops._convolution_pointwise_.binary(plus, x, self.kernel, bias, *sizes, *add)
         return y
 
 

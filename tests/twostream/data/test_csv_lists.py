@@ -158,7 +158,7 @@ def test_csv_real_data(shared, name, videos, folds_of_group, classes):
         (ROWS, "fold:3/2", "no fold 3 of 2"),
         (ROWS, "fold:0/2", "no fold 0 of 2"),
         (ROWS, "fold:1/3", "has 2 groups, .* N from 2 to 2"),
-        (ROWS, "1", "Split '1' .* is unknown; give column, group:NAME or fold:K/N"),
+        (ROWS, "1", "Split '1' .* is unknown; give column, group:NAME, fold:K/N or all"),
     ],
 )
 def test_csv_files_that_are_wrong(tmp_path, text, split, reason):

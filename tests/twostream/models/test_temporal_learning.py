@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from twostream.models import P3D, p3d_small, start_temporal
 
-FRAMES, SIDE, STEPS, BATCH = 8, 32, 250, 16
+FRAMES, SIDE, STEPS, BATCH = 8, 32, 400, 16
 
 
 def clips(count: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -33,7 +33,7 @@ def trained(inert: bool) -> P3D:
             unit.requires_grad_(False)
             unit.bn.freeze()
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.SGD(learned, lr=0.05, momentum=0.9)
+    optimizer = torch.optim.SGD(learned, lr=0.02, momentum=0.9)
     for step in range(STEPS):
         images, labels = clips(BATCH, seed=step)
         optimizer.zero_grad()
