@@ -11,7 +11,6 @@ from training_runs import untrained
 from twostream.__main__ import main
 from twostream.data.annotations import load
 from twostream.feature_folder import Features
-from twostream.models import inference
 from twostream.runs import Checkpoint, Data
 from twostream.scores import Scores
 
@@ -47,6 +46,7 @@ def score(run: Path, stream: str) -> Scores:
     return Scores.load(run / stream / "scores.npz")
 
 
+@pytest.mark.usefixtures("fp32")
 @pytest.mark.parametrize(("stream", "channels"), [("rgb", 3), ("flow", 2)])
 def test_scores_are_the_last_layer_of_the_file_on_its_features(
     stream: str,
@@ -54,9 +54,7 @@ def test_scores_are_the_last_layer_of_the_file_on_its_features(
     weights: dict[str, Path],
     demo_data: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(inference, "has_bfloat16", lambda device: False)
     assert adopt(weights[stream], demo_data, tmp_path / "run", stream) == 0
     scores = score(tmp_path / "run", stream)
     assert scores.classes == load("csv", demo_data / "annotations.csv", "column").classes

@@ -62,6 +62,7 @@ def clips_of(demo_data: Path, video: str, stream: Stream, mirror: bool) -> torch
     ][0]
 
 
+@pytest.mark.usefixtures("fp32")
 @pytest.mark.parametrize("stream", ["rgb", "flow"])
 def test_they_are_what_the_network_gives_for_each_clip_and_its_mirror_image(
     stream: Stream, demo_data: Path, videos: tuple[str, ...], tmp_path: Path
