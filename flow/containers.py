@@ -2,7 +2,8 @@
 
 AVI: RIFF chunks, a tag and then 32 bits of size, little-endian. MP4 and MOV (ISO/IEC 14496-12):
 boxes, 32 bits of size and then a tag, big-endian. Matroska and WebM (RFC 8794, RFC 9559):
-elements, an identity and a size, which both say their own lengths.
+elements, an identity and a size, which both say their own lengths. MPEG-TS (ISO/IEC 13818-1):
+packets of one length, each with the same byte in front.
 """
 
 from collections.abc import Iterator
@@ -21,6 +22,9 @@ _ELEMENTS = frozenset(
         *(0xE7, 0x5854, 0xA7, 0xAB, 0xA3, 0xA0, 0xAF),  # in a cluster
     )
 )
+# A packet of MPEG-TS starts with the byte; recorders put 4 bytes in front of it, senders 16 behind.
+_TS_SYNC, _TS_LENGTHS, _TS_PROBE = 0x47, (188, 192, 204), 5
+_TS_BLOCK = 4096  # packets to read at a time
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,8 @@ def find_flaw(file: BinaryIO, size: int) -> Flaw | None:
         end = max((end for tag, end in _boxes(file, size) if tag in _BOXES), default=0)
     elif head[:4] == _EBML.to_bytes(4):
         whole, end = _matroska_ends(file, size)
+    elif lattice := _lattice(_bytes(file, 0, _TS_PROBE * max(_TS_LENGTHS))):
+        whole, end = _ts_packets_end(file, *lattice), size
     else:
         return None
     if whole < min(size, end):
@@ -101,6 +107,28 @@ def _element(file: BinaryIO, position: int) -> tuple[int, int, int]:
     identity = int.from_bytes(head[:width]) if length <= 8 else 0
     stated = value != (1 << 7 * length) - 1  # all ones: the writer did not know
     return identity, start, start + value if stated else 0
+
+
+def _lattice(head: bytes) -> tuple[int, int] | None:
+    """Where the packets of MPEG-TS start and how long they are; None for anything else."""
+    for length in _TS_LENGTHS:
+        for start in range(length):
+            found = head[start::length][:_TS_PROBE]
+            if found == bytes([_TS_SYNC]) * _TS_PROBE:
+                return start, length
+    return None
+
+
+def _ts_packets_end(file: BinaryIO, start: int, length: int) -> int:
+    """How far packet follows packet; a recording may end within one."""
+    file.seek(start)
+    while block := file.read(_TS_BLOCK * length):
+        heads = block[::length]
+        right = len(heads) - len(heads.lstrip(bytes([_TS_SYNC])))
+        if right < len(heads):
+            return start + right * length
+        start += len(block)
+    return start
 
 
 def _bytes(file: BinaryIO, position: int, length: int) -> bytes:

@@ -9,7 +9,7 @@ What makes a video whole. The number of frames is the number that was decoded: a
 wrong by one or two in many sound files. A video counts as damaged where one of these says so:
 
 - an AVI, MP4/MOV or Matroska/WebM file ends before the end that its own container states, or
-  something else lies where an element of a Matroska/WebM file must begin;
+  something else lies where an element of a Matroska/WebM file or a packet of MPEG-TS must begin;
 - a packet is incomplete or cannot be decoded, or the decoder conceals a part of it. (What lies
   before the first key frame is skipped: a recording may begin anywhere.)
 - a packet that an AVI file has in its index is not there;
@@ -18,7 +18,7 @@ wrong by one or two in many sound files. A video counts as damaged where one of 
   list hides frames that are there, and a last frame may stand for long.)
 
 Not to be seen: packets that other containers have lost as a whole, and wrong bytes that a codec
-without checks decodes to something: VP8, VP9, HEVC, FFV1, WMV.
+without checks decodes to something: VP8, VP9, HEVC, FFV1, WMV, and the last part of a JPEG.
 """
 
 import math
@@ -266,7 +266,10 @@ def _packets(
 ) -> Iterator["Packet[VideoStream]"]:
     """The packets of the stream; _DamageError in place of one that is not whole, or not there."""
     indexed = deque(_indexed(container, stream))
-    for packet in container.demux(stream):
+    packets: Iterator[Packet[VideoStream]] = container.demux(stream)
+    if flaw and container.format.name == "mpegts":
+        packets = _in_front_of(flaw, packets)
+    for packet in packets:
         if packet.pos is not None:  # the last packet, which empties the decoder, lies nowhere
             if flaw and packet.pos >= flaw.position:
                 raise _DamageError
@@ -279,6 +282,23 @@ def _packets(
         yield packet
     if indexed:
         _check_count(Path(container.name), len(stream.index_entries))
+
+
+def _in_front_of(
+    flaw: Flaw, packets: Iterator["Packet[VideoStream]"]
+) -> Iterator["Packet[VideoStream]"]:
+    """The packets that are known to end in front of the flaw, since another one does as well.
+
+    Those of MPEG-TS are cut into pieces, and may begin in front of a flaw and end behind it.
+    """
+    waiting: Packet[VideoStream] | None = None
+    for packet in packets:
+        if packet.pos is not None and packet.pos >= flaw.position:
+            break
+        if waiting:
+            yield waiting
+        waiting = packet
+    raise _DamageError
 
 
 def _indexed(container: InputContainer, stream: VideoStream) -> Iterator[int]:

@@ -121,3 +121,46 @@ def test_a_header_and_nothing_behind_it(tmp_path: Path, head: bytes) -> None:
     assert reason(path)
     path.write_bytes(head + bytes(40))
     assert reason(path)
+
+
+# MPEG-TS: packets of 188 bytes, of 192 where a recorder puts its time in front, of 204 where a
+# sender puts a check behind
+
+
+def stretched(content: bytes, front: int, behind: int) -> bytes:
+    """The packets with so many bytes more."""
+    packets = [content[i : i + 188] for i in range(0, len(content), 188)]
+    return b"".join(bytes(front) + packet + bytes(behind) for packet in packets)
+
+
+@pytest.mark.parametrize(("front", "behind"), [(0, 0), (4, 0), (0, 16)])
+def test_a_hole_in_mpegts_may_lose_whole_frames(tmp_path: Path, front: int, behind: int) -> None:
+    path = write(tmp_path / "video.ts", motion(40), "libx264", rate=25)
+    whole, content = read(path), stretched(path.read_bytes(), front, behind)
+    path.write_bytes(content)
+    assert np.array_equal(read(path), whole)
+    size = len(content)
+    for start in np.linspace(0.2, 0.95, 16):
+        for length in (400, size // 12):
+            path.write_bytes(content)
+            patch(path, int(start * size), bytes(min(length, size - int(start * size))))
+            frames, damage = kept(path)
+            assert "is damaged after byte" in damage
+            assert 0.1 * start * 40 < len(frames) < start * 40 + 1
+            assert np.array_equal(np.stack(frames), whole[: len(frames)])
+
+
+def test_a_recording_of_mpegts_may_begin_and_end_within_a_packet(tmp_path: Path) -> None:
+    path = write(tmp_path / "video.ts", motion(40), "mpeg2video", rate=25)
+    whole, content = read(path), path.read_bytes()
+    path.write_bytes(content[100:])
+    assert np.array_equal(read(path)[-20:], whole[-20:])
+    path.write_bytes(content + content[:50])
+    assert np.array_equal(read(path), whole)
+
+
+def test_recordings_of_mpegts_may_be_joined(tmp_path: Path) -> None:
+    path = write(tmp_path / "video.ts", motion(40), "libx264", rate=25)
+    content = path.read_bytes()
+    path.write_bytes(content + content)
+    assert len(read(path)) == 80

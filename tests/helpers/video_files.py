@@ -71,6 +71,7 @@ def write(
         stream.height, stream.width = frames[0].height, frames[0].width
         stream.pix_fmt = pixels or PIXELS.get(codec, "yuv420p")
         stream.bit_rate = 2_000_000
+        stream.codec_context.thread_count = 1  # with more, encoders write other bytes
         set_up(stream)
         for frame in [*frames, None]:
             container.mux(stream.encode(frame))

@@ -233,7 +233,7 @@ class Crew {
 
 }  // namespace
 
-ptrdiff_t state_stride(int width) { return kMargin + round_up(width + 1); }
+ptrdiff_t state_stride(int width) { return kMargin + round_up(width + 2); }
 ptrdiff_t state_pitch(int width) {
   return kStatePlanes * state_stride(width) + kStateBlocks * round_up(width);
 }

@@ -17,8 +17,9 @@ struct Scheme {
   Sampling sampling;
 };
 
-// Rows of a working plane start after a margin of this many floats and end with at least one
-// spare, so that vectors may begin left of the first pixel and end right of the last.
+// Rows of a working plane start after a margin of this many floats and end with at least two
+// spare, the border of a 5 x 5 median; vectors may begin left of the first pixel and end right of
+// the last.
 constexpr int kMargin = 16;
 constexpr int kStatePlanes = 4, kStateBlocks = 6;
 ptrdiff_t state_stride(int width);  // of one plane's row
