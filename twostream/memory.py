@@ -11,8 +11,8 @@ def keep_freed() -> None:
     """Keep freed memory, up to a GiB, for the next tensors of this process.
 
     Else glibc gives large blocks back to Linux, which has to clear every page of the next one: a
-    training step of P3D-63 on a CPU takes 1.2 times as long, and a pass of one clip up to 1.3
-    times, as chance has it.
+    training step of P3D-63 on a CPU takes 1.2 times (Zen 3) to 1.6 times (Zen 5) as long, and a
+    pass of one clip up to 1.3 times, as chance has it.
     """
     with suppress(OSError, AttributeError):  # another C library
         libc = ctypes.CDLL(None)

@@ -306,7 +306,7 @@ def halve_time(x: Tensor) -> Tensor:
     """Max over pairs of time steps; an odd last one stays.
 
     On a CPU the max of two views takes a third of a pooling's time, but its gradient several times
-    that of a pooling's.
+    that of a pooling's gradient.
     """
     if x.requires_grad:
         return F.max_pool3d(x, (2, 1, 1), ceil_mode=True)
@@ -317,6 +317,8 @@ def halve_time(x: Tensor) -> Tensor:
 
 def caffe_pool1(x: Tensor) -> Tensor:
     """P3D's: max over 2 x 3 x 3 from the first pixel on, stride 2, sizes rounded up."""
+    if x.requires_grad:
+        return F.max_pool3d(x, (2, 3, 3), stride=2, ceil_mode=True)
     return F.max_pool3d(halve_time(x), (1, 3, 3), stride=(1, 2, 2), ceil_mode=True)
 
 
