@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-RESULTS = Path(__file__).parent / "results" / "extraction_speed_zen3_2cores.json"
+RESULTS = Path(__file__).parent / "results" / "extraction_speed_zen5_2cores.json"
 MEASURED_PIXELS = 320 * 240
 
 

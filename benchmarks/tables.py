@@ -42,7 +42,7 @@ def table(head: list[str], rows: Iterable[list[str]]) -> str:
 
 def tvl1_speed() -> str:
     rows = []
-    for size in results("tvl1_speed_zen3_2cores")["sizes"]:
+    for size in results("tvl1_speed_zen5_2cores")["sizes"]:
         for speed in size["speed"]:
             opencv, native = (1e3 * np.array(speed[f"{w}_s_a_pair"]) for w in ("opencv", "native"))
             rows.append(
@@ -60,7 +60,7 @@ def tvl1_speed() -> str:
 
 
 def tvl1_profile() -> str:
-    sizes = results("tvl1_speed_zen3_2cores")["sizes"]
+    sizes = results("tvl1_speed_zen5_2cores")["sizes"]
     profile = next(size["profile"] for size in sizes if size["width"] == 320)
     rows = [
         [
@@ -76,7 +76,7 @@ def tvl1_profile() -> str:
 
 
 def extraction_speed() -> str:
-    report = results("extraction_speed_zen3_2cores")
+    report = results("extraction_speed_zen5_2cores")
     groups, size = report["extraction"]["groups"], report["size"]
     share = 100 * np.array([group["share"] for group in groups])
     stages = [group["frames_a_second_of_a_processor"] for group in groups]
@@ -100,7 +100,7 @@ def extraction_speed() -> str:
 
 
 def reading_speed() -> str:
-    rates = results("reading_speed_zen3_2cores")["clips_a_second"]
+    rates = results("reading_speed_zen5_2cores")["clips_a_second"]
     told = {name: spread(np.array(values), ".0f") for name, values in rates.items()}
     rows = [
         [
@@ -119,7 +119,7 @@ def reading_speed() -> str:
 
 
 def loading_speed() -> str:
-    rates = results("loading_speed_zen3_2cores")["clips_a_second"]
+    rates = results("loading_speed_zen5_2cores")["clips_a_second"]
     names = {
         "from the store": "store",
         "a random box, and random colours of RGB": "store, random box and colours",
@@ -137,22 +137,24 @@ def loading_speed() -> str:
 
 def p3d_speed() -> str:
     rows = []
-    for result in results("p3d_speed_zen3_2cores")["results"]:
+    for result in results("p3d_speed_zen5_2cores")["results"]:
         seconds, batch = result["seconds_a_batch"], result["batch"]
-        plain, ours = (np.array(seconds[form]) for form in ("plain", "ours, fp32"))
-        done = 2 * result["gmac_a_clip"] * batch / ours
-        share = np.median(done / peak_of("ours, fp32", result["peak_gflops"]))
         stage = "scored" if result["stage"] == "inference" else result["stage"]
-        rows.append(
-            [
-                f"{result['model'].replace('p3d', 'P3D-')}, {stage}",
-                str(batch),
-                f"{1e3 * np.median(plain) / batch:.0f}",
-                f"{1e3 * np.median(ours) / batch:.0f}",
-                spread(plain / ours, ".1f"),
-                f"{share:.0%}",
-            ]
-        )
+        plain = np.array(seconds["plain"])
+        for form, precision in (("ours, fp32", "float32"), ("ours, bf16", "bfloat16")):
+            ours = np.array(seconds[form])
+            done = 2 * result["gmac_a_clip"] * batch / ours
+            share = np.median(done / peak_of(form, result["peak_gflops"]))
+            rows.append(
+                [
+                    f"{result['model'].replace('p3d', 'P3D-')}, {stage}, {precision}",
+                    str(batch),
+                    f"{1e3 * np.median(plain) / batch:.0f}",
+                    f"{1e3 * np.median(ours) / batch:.0f}",
+                    spread(plain / ours, ".1f"),
+                    f"{share:.0%}",
+                ]
+            )
     head = ["", "clips together", "plain, ms a clip", "ours, ms a clip", "times as fast"]
     return table([*head, "share of the peak"], rows)
 
@@ -173,7 +175,7 @@ def p3d_steps() -> str:
 
 
 def predict_speed() -> str:
-    report = results("predict_speed_zen3_2cores")
+    report = results("predict_speed_zen5_2cores")
     rates = {name: np.array(values) for name, values in report["frames_a_second"].items()}
     whole = {
         "a video's answer, both processors": rates["whole"],
