@@ -1,6 +1,7 @@
 // Tests of the native solver without Python, to be run under the sanitizers (TVL1_SANITIZE).
 // Prints what fails; the exit status is the number of failures.
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <limits>
@@ -8,6 +9,10 @@
 #include <vector>
 
 #include "batch.h"
+
+namespace tvl1 {
+extern const Kernels kernels_wide;
+}
 
 namespace {
 
@@ -77,6 +82,19 @@ void test_size(const tvl1::Scheme& scheme, const tvl1::Kernels& kernels, int hei
   solve(scheme, video, kernels, 1, true, initial.data());
 }
 
+// Vectors of 16 lanes against the fewest that this machine has, by which fewer pixels lie beyond a
+// row's end. At one level, from no flow: a warp by a flow rounds otherwise with other lanes.
+void test_lanes(const tvl1::Scheme& scheme, int height, int width) {
+  const Video video(height, width);
+  tvl1::Scheme one = scheme;
+  one.scales = one.warps = 1;
+  const std::vector<float> wide = solve(one, video, tvl1::kernels_wide, 1, true);
+  const std::vector<float> few = solve(one, video, *tvl1::supported_kernels().back(), 1, true);
+  float most = 0;
+  for (size_t i = 0; i < wide.size(); ++i) most = std::max(most, std::abs(wide[i] - few[i]));
+  expect(most < 1e-5f, "16 lanes give what 4 do", "wide", height, width);
+}
+
 void test_interruption(const tvl1::Kernels& kernels) {
   const Video video(200, 200);
   tvl1::Scheme endless = kOpenCV;
@@ -114,13 +132,17 @@ void test_encode() {
 int main() {
   const int sizes[][2] = {{1, 1},   {1, 2},   {2, 1},   {1, 70},  {70, 1},  {3, 3},   {15, 17},
                           {16, 16}, {17, 64}, {33, 31}, {40, 65}, {64, 63}, {21, 130}};
-  for (const tvl1::Kernels* kernels : tvl1::supported_kernels()) {
+  std::vector<const tvl1::Kernels*> all = tvl1::supported_kernels();
+  all.push_back(&tvl1::kernels_wide);
+  for (const tvl1::Kernels* kernels : all) {
     for (const auto& size : sizes)
       for (const tvl1::Scheme* scheme : {&kOpenCV, &kCuda, &kMedian3})
         test_size(*scheme, *kernels, size[0], size[1]);
     test_interruption(*kernels);
     std::printf("target %s: done\n", kernels->name);
   }
+  for (int width = 1; width < 70; ++width)
+    for (const tvl1::Scheme* scheme : {&kOpenCV, &kCuda, &kMedian3}) test_lanes(*scheme, 40, width);
   test_encode();
   std::printf("%d failures\n", failures);
   return failures;

@@ -15,12 +15,25 @@
 namespace tvl1 {
 namespace {
 
-#if defined(__AVX512F__)
-constexpr int kLanes = 16;
-#elif defined(__AVX__)
-constexpr int kLanes = 8;
+// TVL1_LANES: any number, without instructions of the processor's own, so that the layout of a wide
+// one can be tested on every other.
+#if defined(TVL1_LANES)
+#define TVL1_BITS 0
+#elif defined(__AVX512F__)
+#define TVL1_BITS 512
+#elif defined(__AVX2__)
+#define TVL1_BITS 256
+#elif defined(__SSE4_1__)
+#define TVL1_BITS 128
 #else
-constexpr int kLanes = 4;
+#define TVL1_BITS 0
+#define TVL1_LANES 4
+#endif
+
+#if defined(TVL1_LANES)
+constexpr int kLanes = TVL1_LANES;
+#else
+constexpr int kLanes = TVL1_BITS / 32;
 #endif
 
 typedef float FloatVector __attribute__((vector_size(4 * kLanes)));
@@ -40,15 +53,15 @@ TVL1_FUNCTION Lanes operator-(Lanes a, Lanes b) { return a.v - b.v; }
 TVL1_FUNCTION Lanes operator*(Lanes a, Lanes b) { return a.v * b.v; }
 TVL1_FUNCTION Lanes operator/(Lanes a, Lanes b) { return a.v / b.v; }
 
-#if defined(__AVX512F__)
+#if TVL1_BITS == 512
 TVL1_FUNCTION Lanes minimum(Lanes a, Lanes b) { return _mm512_min_ps(a.v, b.v); }
 TVL1_FUNCTION Lanes maximum(Lanes a, Lanes b) { return _mm512_max_ps(a.v, b.v); }
 TVL1_FUNCTION Lanes square_root(Lanes a) { return _mm512_sqrt_ps(a.v); }
-#elif defined(__AVX__)
+#elif TVL1_BITS == 256
 TVL1_FUNCTION Lanes minimum(Lanes a, Lanes b) { return _mm256_min_ps(a.v, b.v); }
 TVL1_FUNCTION Lanes maximum(Lanes a, Lanes b) { return _mm256_max_ps(a.v, b.v); }
 TVL1_FUNCTION Lanes square_root(Lanes a) { return _mm256_sqrt_ps(a.v); }
-#elif defined(__x86_64__)
+#elif TVL1_BITS == 128
 TVL1_FUNCTION Lanes minimum(Lanes a, Lanes b) { return _mm_min_ps(a.v, b.v); }
 TVL1_FUNCTION Lanes maximum(Lanes a, Lanes b) { return _mm_max_ps(a.v, b.v); }
 TVL1_FUNCTION Lanes square_root(Lanes a) { return _mm_sqrt_ps(a.v); }
@@ -62,21 +75,21 @@ TVL1_FUNCTION Lanes square_root(Lanes a) {
 #endif
 
 // Of integers, which most processors compare faster than floats.
-#if defined(__AVX512F__)
+#if TVL1_BITS == 512
 TVL1_FUNCTION IntVector minimum(IntVector a, IntVector b) {
   return (IntVector)_mm512_min_epi32((__m512i)a, (__m512i)b);
 }
 TVL1_FUNCTION IntVector maximum(IntVector a, IntVector b) {
   return (IntVector)_mm512_max_epi32((__m512i)a, (__m512i)b);
 }
-#elif defined(__AVX2__)
+#elif TVL1_BITS == 256
 TVL1_FUNCTION IntVector minimum(IntVector a, IntVector b) {
   return (IntVector)_mm256_min_epi32((__m256i)a, (__m256i)b);
 }
 TVL1_FUNCTION IntVector maximum(IntVector a, IntVector b) {
   return (IntVector)_mm256_max_epi32((__m256i)a, (__m256i)b);
 }
-#elif defined(__SSE4_1__)
+#elif TVL1_BITS == 128
 TVL1_FUNCTION IntVector minimum(IntVector a, IntVector b) {
   return (IntVector)_mm_min_epi32((__m128i)a, (__m128i)b);
 }
@@ -110,11 +123,11 @@ TVL1_FUNCTION Lanes first(int n, Lanes a) {
 
 // Whether a lane of a comparison's result is set.
 TVL1_FUNCTION bool any(IntVector mask) {
-#if defined(__AVX512F__)
+#if TVL1_BITS == 512
   return _mm512_movepi32_mask((__m512i)mask) != 0;
-#elif defined(__AVX__)
+#elif TVL1_BITS == 256
   return _mm256_movemask_ps((__m256)mask) != 0;
-#elif defined(__x86_64__)
+#elif TVL1_BITS == 128
   return _mm_movemask_ps((__m128)mask) != 0;
 #else
   int set = 0;
