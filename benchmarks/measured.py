@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from flow.processors import usable_processors
 
+# Clouds give processors of several generations one name; these tell them apart.
+INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 PACKAGES = ("twostream-flow", "numpy", "torch", "opencv-contrib-python")
 
 
@@ -23,7 +25,7 @@ def machine() -> dict[str, Any]:
         with suppress(PackageNotFoundError):
             versions[package] = version(package)
     return {
-        "processor": processor_name(),
+        **processor(),
         "usable_processors": usable_processors(),
         "load_average": os.getloadavg(),
         "system": platform.platform(),
@@ -32,14 +34,19 @@ def machine() -> dict[str, Any]:
     }
 
 
-def processor_name() -> str:
-    """As the system calls it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+def processor() -> dict[str, Any]:
+    """What it is called, and what tells it from others of that name where Linux knows."""
+    known = dict.fromkeys(("model name", "cpu family", "flags"), "")
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            field, _, value = line.partition(":")
+            if field.strip() in known:
+                known[field.strip()] = value.strip()
+    return {
+        "processor": known["model name"] or platform.processor() or platform.machine(),
+        "processor_family": known["cpu family"],
+        "instructions": [each for each in INSTRUCTIONS if each in known["flags"].split()],
+    }
 
 
 def milliseconds(seconds: NDArray[np.float64]) -> str:

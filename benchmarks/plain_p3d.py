@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from twostream.models import MODELS, P3D
-from twostream.models.layers import BatchNorm, FlatConv, space_and_time_mean
+from twostream.models.layers import BatchNorm, FlatConv
 from twostream.models.network import POOLS
 
 CLASSES = 400
@@ -54,7 +54,7 @@ def plain(model: P3D) -> P3D:
             made.set_submodule(name, replacement)
 
     def features(self: P3D, clip: Tensor) -> Tensor:
-        return space_and_time_mean(self.body(POOLS[self.stem](self.conv1(clip).relu())))
+        return self.late(self.front(POOLS[self.stem](self.conv1(clip).relu())))
 
     made.features = MethodType(features, made)  # type: ignore[method-assign]
     return made

@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import quote
 
 import torch
-from measured import processor_name
+from measured import processor
 from reproduce_card import Outcome, lines, write_card
 from reproduce_dry import shortened
 from reproduce_measure import of_network, of_results, time_networks
@@ -232,7 +232,7 @@ class _Reproduction:
         """What a measurement hangs on: another row, commands that ran again, another machine."""
         done = [[step.words, self.runner.record(step).get("ended")] for step in ran]
         here = (
-            (processor_name(), torch.get_num_threads(), torch.__version__)
+            (str(processor()), torch.get_num_threads(), torch.__version__)
             if row.metric in MODEL_METRICS
             else ()
         )

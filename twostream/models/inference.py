@@ -22,6 +22,9 @@ Precision = Literal["auto", "fp32", "bf16"]
 # PyTorch's own questions to the processor, which not every version has.
 BF16_CHECKS = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
 PRECISIONS: tuple[Precision, ...] = ("auto", "fp32", "bf16")
+# On a CPU: one clip's activations of the early stages stay in its cache, and the large kernels of
+# the late ones are then fetched once for several clips.
+EARLY_CLIPS, LATE_CLIPS = 1, 8
 
 
 class InferenceModel(nn.Module):
@@ -31,16 +34,21 @@ class InferenceModel(nn.Module):
         network: The prepared network.
         input: What it takes, as ``P3D.input``.
         dtype: Of what passes through it.
-        at_once: Clips that pass it together: one by one they stay in a CPU's cache.
+        early_clips: How many pass its early stages together; None: all.
+        late_clips: How many pass its late stages together; None: all.
     """
 
-    def __init__(self, network: P3D, dtype: torch.dtype, at_once: int | None) -> None:
+    def __init__(
+        self, network: P3D, dtype: torch.dtype, early_clips: int | None, late_clips: int | None
+    ) -> None:
         super().__init__()
         self.network = network
         self.input = network.input
         self.dtype = dtype
-        self.at_once = at_once
-        self._features: Callable[[Tensor], Tensor] = network.features
+        self.early_clips = early_clips
+        self.late_clips = late_clips
+        self._early: Callable[[Tensor], Tensor] = network.early
+        self._late: Callable[[Tensor], Tensor] = network.late
 
     @torch.inference_mode()
     def forward(self, clip: Tensor) -> Tensor:
@@ -51,8 +59,12 @@ class InferenceModel(nn.Module):
     @torch.inference_mode()
     def features(self, clip: Tensor) -> Tensor:
         """pool5: clips (N, C, T, H, W) -> float32 (N, features)."""
-        parts = torch.split(clip.to(self.dtype), self.at_once or max(len(clip), 1))
-        return torch.cat([self._features(part) for part in parts]).float()
+        groups = torch.split(clip.to(self.dtype), self.late_clips or max(len(clip), 1))
+        return torch.cat([self._late(self._through_early(group)) for group in groups]).float()
+
+    def _through_early(self, clip: Tensor) -> Tensor:
+        parts = torch.split(clip, self.early_clips or max(len(clip), 1))
+        return torch.cat([self._early(part) for part in parts])
 
 
 def for_inference(
@@ -91,10 +103,16 @@ def for_inference(
     if on_cpu and native and not compile and torch._C._has_mkldnn:
         for conv in _convolutions(network):
             conv.conv2d = OneDNN()
-    made = InferenceModel(network, dtype, at_once=1 if on_cpu else None)
+    if not on_cpu:
+        made = InferenceModel(network, dtype, early_clips=None, late_clips=None)
+    else:
+        # Each number of clips would be compiled anew.
+        late_clips = EARLY_CLIPS if compile else LATE_CLIPS
+        made = InferenceModel(network, dtype, EARLY_CLIPS, late_clips)
     if compile:
         options: Any = {"freezing": True} if on_cpu else None
-        made._features = torch.compile(network.features, options=options, dynamic=False)
+        made._early = torch.compile(network.early, options=options, dynamic=False)
+        made._late = torch.compile(network.late, options=options, dynamic=False)
     return made
 
 
@@ -144,11 +162,11 @@ class OneDNN:
         if act not in (relu, still):
             return conv2d(x, kernel, bias, stride, padding, groups, act, plus)
         sizes: Any = (padding, stride, (1, 1), groups)
-        if x.shape != self.shape:
-            # Which layout is best depends on the input's shape as well.
+        if x.shape[1:] != self.shape:
+            # Which layout is best depends on the input's shape as well, not on how many come.
             lay_out: Any = torch._C._nn.mkldnn_reorder_conv2d_weight
             self.kernel = lay_out(kernel.to_mkldnn(), *sizes, x.shape)
-            self.shape = x.shape
+            self.shape = x.shape[1:]
         y: Tensor
         ops: Any = torch.ops.mkldnn
         if plus is None:

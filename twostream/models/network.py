@@ -91,7 +91,7 @@ class Form:
 class P3D(nn.Module, ABC):
     """A pseudo-3D network: (N, in_channels, T, H, W) -> logits (N, num_classes).
 
-    A subclass sets ``conv1``, ``dropout`` and ``fc``, and gives ``body``.
+    A subclass sets ``conv1``, ``dropout`` and ``fc``, and gives ``front`` and ``back``.
 
     Args:
         in_channels: 3 for RGB, 2 for flow.
@@ -129,15 +129,26 @@ class P3D(nn.Module, ABC):
 
     def features(self, clip: Tensor) -> Tensor:
         """pool5: a clip (N, in_channels, T, H, W) -> (N, features)."""
+        return self.late(self.early(clip))
+
+    def early(self, clip: Tensor) -> Tensor:
+        """A clip (N, in_channels, T, H, W) -> what goes into ``back``, (N, C, T / 8, h, w)."""
         self._check(clip)
         # In this layout the convolutions' foldings into 2D are views, not copies.
         x = clip.contiguous(memory_format=torch.channels_last_3d)
-        x = POOLS[self.stem](self.conv1(x, relu))
-        return space_and_time_mean(self.body(x))
+        return self.front(POOLS[self.stem](self.conv1(x, relu)))
+
+    def late(self, x: Tensor) -> Tensor:
+        """What ``early`` gives -> pool5, (N, features)."""
+        return space_and_time_mean(self.back(x))
 
     @abstractmethod
-    def body(self, x: Tensor) -> Tensor:
-        """From pool1 to what is averaged, (N, C, T, H, W) both."""
+    def front(self, x: Tensor) -> Tensor:
+        """From pool1 through two stages, in which activations are large and kernels small."""
+
+    @abstractmethod
+    def back(self, x: Tensor) -> Tensor:
+        """The other two stages, in which kernels are large, to what is averaged."""
 
     def through(self, stage: nn.Sequential, x: Tensor) -> Tensor:
         """The blocks of a stage, one after the other."""

@@ -130,9 +130,11 @@ class P3DResNet(P3D):
         if stride_in_1x1 is not None:
             self.place_stride(stride_in_1x1)
 
-    def body(self, x: Tensor) -> Tensor:
+    def front(self, x: Tensor) -> Tensor:
         x = halve_time(self.through(self.res2, x))
-        x = halve_time(self.through(self.res3, x))
+        return halve_time(self.through(self.res3, x))
+
+    def back(self, x: Tensor) -> Tensor:
         x = halve_time(self.through(self.res4, x))
         return self.through(self.res5, x)
 

@@ -110,9 +110,12 @@ class P3DDenseNet(P3D):
         self.dropout = nn.Dropout(dropout)
         self.fc = last_layer(features, num_classes)
 
-    def body(self, x: Tensor) -> Tensor:
+    def front(self, x: Tensor) -> Tensor:
         x = self.transition1(halve_time(self.through(self.dense1, x)))
-        x = self.transition2(halve_time(self.through(self.dense2, x)))
+        y: Tensor = self.transition2(halve_time(self.through(self.dense2, x)))
+        return y
+
+    def back(self, x: Tensor) -> Tensor:
         x = self.transition3(halve_time(self.through(self.dense3, x)))
         return relu(self.bn5(self.through(self.dense4, x)))
 
