@@ -195,11 +195,18 @@ def flow_size(given: Given) -> Study:
     )
 
 
+def counted(number: int, name: str) -> str:
+    """As "1 clip", "2 clips"."""
+    return f"{number} {name}" if number == 1 else f"{number} {name}s"
+
+
 def clip_length(given: Given) -> Study:
     """Frames in a clip."""
     base = features(given)
     cases = {
-        f"{length} frames": replace(base, experiment=replace(base.experiment, clip_length=length))
+        counted(length, "frame"): replace(
+            base, experiment=replace(base.experiment, clip_length=length)
+        )
         for length in (16, 1, 4, 8, 32)
     }
     return Study("How long must a clip be?", "16 frames", cases, cannot_tell=SVM_ONLY)
@@ -209,7 +216,7 @@ def clips_a_video(given: Given) -> Study:
     """Clips a video when testing."""
     base = features(given)
     cases = {
-        f"{clips} clips": replace(base, experiment=replace(base.experiment, test_clips=clips))
+        counted(clips, "clip"): replace(base, experiment=replace(base.experiment, test_clips=clips))
         for clips in (5, 1, 2, 10, 20)
     }
     return Study("How many clips of a video need to be seen?", "5 clips", cases)
