@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -138,7 +139,6 @@ def test_flow_stem_is_the_average_over_the_rgb_channels(tmp_path: Path) -> None:
 
 def test_real_resnet50_on_a_real_frame(shared: Path) -> None:
     """Inflated P3D-63 and the 2D net agree, and see a balance beam (ImageNet's class 416)."""
-    cv2 = pytest.importorskip("cv2")
     path = shared / "weights" / "resnet50_imagenet_caffe.safetensors"
     video = shared / "data/ucf101/videos/BalanceBeam/v_BalanceBeam_g08_c03.avi"
     read, frame = cv2.VideoCapture(str(video)).read()
