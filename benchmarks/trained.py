@@ -3,7 +3,8 @@
     python benchmarks/trained.py TITLE=RUN [TITLE=RUN ...] --out FILE.json
 
 RUN is the folder of a run that `make train` and `make eval` have filled. Of the recipe it is told
-in what it differs from the named one that is nearest to it.
+in what it differs from the named one that is nearest to it. Of a run that holds videos of the
+training list out, the record has how many of those it answers at its end, scored or not.
 """
 
 import argparse
@@ -18,10 +19,12 @@ from measured import machine
 from flow.errors import InputError
 from twostream.data.annotations import Video, load
 from twostream.experiments import EXPERIMENTS, Experiment
+from twostream.log import read_log
 from twostream.runs import Run, folds_of, load_run, sha256, together
 from twostream.scores import Scores
 from twostream.statistics import answers, bootstrap_accuracy
 from twostream.streams import STREAMS, Stream
+from twostream.validation import sides
 
 
 def main() -> int:
@@ -38,6 +41,10 @@ def main() -> int:
     arguments.out.write_text(json.dumps(report, indent=1) + "\n")
     for each in results:
         shown = [f"{name} {100 * top1['mean']:.1f}" for name, top1 in each["top1_by_video"].items()]
+        shown += [
+            f"{name} {found['right']} of {found['videos']} held out"
+            for name, found in each["held_out"].items()
+        ]
         print(f"{each['title']}: {', '.join(shown)}")
     return 0
 
@@ -53,15 +60,21 @@ def record(title: str, folder: Path) -> dict[str, Any]:
     """A run's recipe and accuracies.
 
     Raises:
-        InputError: A folder that holds no run, or one that is not scored.
+        InputError: A folder that holds no run, or one that is neither scored nor validated.
     """
-    runs = {stream: run for stream in STREAMS if (run := _run(folder, stream))}
+    runs = {stream: found for stream in STREAMS if (found := _runs(folder, stream))}
     if not runs:
         raise InputError(f"{folder} holds no run of a stream; give the folder of `make train`.")
-    one = next(iter(runs.values()))
+    first = {stream: next(iter(found.values())) for stream, found in runs.items()}
+    one = next(iter(first.values()))
     split = together(one.data.split) if folds_of(folder, one.stream) else one.data.split
     listed = load(one.data.dataset, one.data.lists, split)
     videos = {video.id: video for video in listed.test}
+    held_out = {
+        stream: _held_out(found)
+        for stream, found in runs.items()
+        if first[stream].experiment.validate_on == "held_out"
+    }
     files = {str(stream): folder / stream / "scores.npz" for stream in runs}
     if len(runs) > 1:
         files["fused"] = folder / "fused.npz"
@@ -70,16 +83,37 @@ def record(title: str, folder: Path) -> dict[str, Any]:
         "split": split,
         "videos": len(videos),
         "groups": len({video.group for video in videos.values()}),
-        "recipe": {stream: recipe(run.experiment) for stream, run in runs.items()},
-        "top1_by_video": {name: _accuracy(path, videos) for name, path in files.items()},
+        "recipe": {stream: recipe(run.experiment) for stream, run in first.items()},
+        "held_out": held_out,
+        "top1_by_video": {
+            name: _accuracy(path, videos)
+            for name, path in files.items()
+            if path.is_file() or not held_out
+        },
     }
 
 
-def _run(folder: Path, stream: Stream) -> Run | None:
-    """The run of a stream, of several splits that of the first."""
+def _runs(folder: Path, stream: Stream) -> dict[Path, Run]:
+    """The runs of a stream by their folders, one for each split."""
     if folds := folds_of(folder, stream):
-        return load_run(next(iter(folds.values())))
-    return load_run(folder / stream) if (folder / stream / "run.json").is_file() else None
+        return {each: load_run(each) for each in folds.values()}
+    own = folder / stream
+    return {own: load_run(own)} if (own / "run.json").is_file() else {}
+
+
+def _held_out(runs: dict[Path, Run]) -> dict[str, int]:
+    """After how many steps how many of the held-out videos are right, over all splits."""
+    steps, videos, right = 0, 0, 0
+    for folder, run in runs.items():
+        rows = read_log(folder / "log.csv")
+        if not rows or rows[-1].validation_top1 is None:
+            raise InputError(f"{folder} has no validation at its end; train the run to its end.")
+        listed = load(run.data.dataset, run.data.lists, run.data.split)
+        number = len(sides(listed, run.experiment).validation)
+        steps = rows[-1].step
+        videos += number
+        right += round(rows[-1].validation_top1 * number)
+    return {"steps": steps, "videos": videos, "right": right}
 
 
 def recipe(experiment: Experiment) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,8 @@ from flow.errors import InputError
 from training_runs import untrained
 from twostream.__main__ import main
 from twostream.experiments import demo, modern
-from twostream.runs import Data
+from twostream.log import Epoch
+from twostream.runs import Data, Run
 
 
 @pytest.fixture
@@ -78,3 +79,24 @@ def test_what_is_not_scored_is_refused(run: Path, tmp_path: Path) -> None:
         trained.record("Demo", run)
     with pytest.raises(InputError, match="holds no run of a stream"):
         trained.record("Demo", tmp_path / "no")
+
+
+def test_held_out_videos_are_counted_over_all_splits(demo_data: Path, tmp_path: Path) -> None:
+    data = Data(demo_data / "annotations.csv", demo_data / "store", split="groups")
+    names = [field.name for field in fields(Epoch)]
+    for number, (split, top1) in enumerate(zip(data.splits(), (1.0, 0.5, 0.75), strict=True)):
+        folder = tmp_path / f"group-g0{number + 1}" / "rgb"
+        untrained(folder, split)
+        experiment = replace(demo(), validate_on="held_out", held_out=0.4)
+        (folder / "run.json").write_text(Run(experiment, split, "rgb").to_json())
+        values = {"step": 7, "validation_top1": top1}
+        rows = [[values.get(name, 0) for name in names], [0 for _ in names]][::-1]
+        text = "\n".join(",".join(map(str, row)) for row in [names, *rows])
+        (folder / "log.csv").write_text(text + "\n")
+    found = trained.record("Tried", tmp_path)
+    # Two groups of 12 videos are left to train on, of which one is held out.
+    assert found["held_out"] == {"rgb": {"steps": 7, "videos": 36, "right": 12 + 6 + 9}}
+    assert found["top1_by_video"] == {}
+    (folder / "log.csv").unlink()
+    with pytest.raises(InputError, match="no validation at its end; train the run to its end"):
+        trained.record("Tried", tmp_path)
