@@ -59,6 +59,21 @@ def tvl1_speed() -> str:
     return table([*head, "median difference, px"], rows)
 
 
+def tvl1_in_words() -> str:
+    """What another machine gave, and what threads bring."""
+    ratios = [
+        np.median(np.divide(speed["opencv_s_a_pair"], speed["native_s_a_pair"]))
+        for size in results("tvl1_speed_zen3_2cores")["sizes"]
+        for speed in size["speed"]
+    ]
+    threads = results("tvl1_speed_zen5_2cores")["scaling"]["ratio_median"]
+    return (
+        f"On an older machine (Zen 3, AVX2) it is {min(ratios):.0f} to {max(ratios):.0f} times as "
+        f"fast as OpenCV. With two\nthreads the native solver is {threads:.1f} times as fast as "
+        "with one."
+    )
+
+
 def tvl1_profile() -> str:
     sizes = results("tvl1_speed_zen5_2cores")["sizes"]
     profile = next(size["profile"] for size in sizes if size["width"] == 320)
@@ -159,6 +174,32 @@ def p3d_speed() -> str:
     return table([*head, "share of the peak"], rows)
 
 
+def p3d_in_words() -> str:
+    """What recomputing costs, and what another machine gave."""
+    recomputing = [
+        np.median(np.divide(seconds["ours, fp32, recomputing"], seconds["ours, fp32"]))
+        for result in results("p3d_speed_zen5_2cores")["results"]
+        if "ours, fp32, recomputing" in (seconds := result["seconds_a_batch"])
+    ]
+    times, shares, compiled = [], [], []
+    for result in results("p3d_speed_zen3_2cores")["results"]:
+        if (result["model"], result["stage"]) == ("p3d63", "inference"):
+            seconds = result["seconds_a_batch"]
+            ours = np.array(seconds["ours, fp32"])
+            times.append(np.median(seconds["plain"] / ours))
+            done = 2 * result["gmac_a_clip"] * result["batch"] / ours
+            shares.append(np.median(done / peak_of("ours, fp32", result["peak_gflops"])))
+            compiled.append(np.median(seconds["ours, fp32, compiled"] / ours))
+    return (
+        "Recomputing activations instead of keeping them makes a training step "
+        f"{np.median(recomputing):.1f} times as long. On Zen 3,\n"
+        f"which has no bfloat16, P3D-63 is scored {times[0]:.1f} and {times[1]:.1f} times as fast "
+        f"as plain ({shares[0]:.0%} and {shares[1]:.0%} of the\n"
+        f"peak), and with `torch.compile` it takes {compiled[0]:.2f} and {compiled[1]:.2f} times "
+        "as long as without."
+    )
+
+
 def p3d_steps() -> str:
     report = results("p3d_steps_zen3_1thread")["results"][0]
     seconds = {form: 1e3 * np.array(taken) for form, taken in report["seconds_a_batch"].items()}
@@ -216,9 +257,25 @@ def trained() -> str:
     return table(["", "recipe", "RGB", "flow", "fused"], rows)
 
 
-def _recipe(recipe: dict[str, Any]) -> str:
+def tried() -> str:
+    """Trainings that were compared by videos of the training list, held out."""
+    rows = []
+    for each in results("tried")["results"]:
+        for stream, found in each["held_out"].items():
+            recipe, steps = each["recipe"][stream], found["steps"]
+            cells = [_recipe(recipe, besides=VALIDATION), str(steps)]
+            rows.append([each["title"], stream, *cells, f"{found['right']} of {found['videos']}"])
+    return table(["", "stream", "recipe", "steps made", "held-out videos right"], rows)
+
+
+# Fields by which a training is watched, and not what it learns.
+VALIDATION = ("validate_on", "held_out", "validation_clips", "test_clips")
+
+
+def _recipe(recipe: dict[str, Any], besides: tuple[str, ...] = ()) -> str:
     """Its name, and in what it is changed."""
-    changes = [f"{name} {_plain(value)}" for name, value in recipe["changes"].items()]
+    changed = {name: value for name, value in recipe["changes"].items() if name not in besides}
+    changes = [f"{name} {_plain(value)}" for name, value in changed.items()]
     return ", ".join([f"`{recipe['name']}`", *changes])
 
 
@@ -265,11 +322,13 @@ TABLES: dict[str, Callable[[], str]] = {
     make.__name__: make
     for make in (
         tvl1_speed,
+        tvl1_in_words,
         tvl1_profile,
         extraction_speed,
         reading_speed,
         loading_speed,
         p3d_speed,
+        p3d_in_words,
         p3d_steps,
         predict_speed,
         small_sets,
