@@ -264,8 +264,10 @@ def tried() -> str:
         for stream, found in each["held_out"].items():
             recipe, steps = each["recipe"][stream], found["steps"]
             cells = [_recipe(recipe, besides=VALIDATION), str(steps)]
-            rows.append([each["title"], stream, *cells, f"{found['right']} of {found['videos']}"])
-    return table(["", "stream", "recipe", "steps made", "held-out videos right"], rows)
+            right = f"{found['right']} of {found['videos']}"
+            rows.append([each["title"], stream, *cells, right, f"{found['loss']:.2f}"])
+    head = ["", "stream", "recipe", "steps made", "held-out videos right", "their loss"]
+    return table(head, rows)
 
 
 # Fields by which a training is watched, and not what it learns.
@@ -333,6 +335,7 @@ TABLES: dict[str, Callable[[], str]] = {
         predict_speed,
         small_sets,
         trained,
+        tried,
     )
 }
 STUDIES = (

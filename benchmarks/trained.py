@@ -101,19 +101,21 @@ def _runs(folder: Path, stream: Stream) -> dict[Path, Run]:
     return {own: load_run(own)} if (own / "run.json").is_file() else {}
 
 
-def _held_out(runs: dict[Path, Run]) -> dict[str, int]:
-    """After how many steps how many of the held-out videos are right, over all splits."""
-    steps, videos, right = 0, 0, 0
+def _held_out(runs: dict[Path, Run]) -> dict[str, float]:
+    """After how many steps how many of the held-out videos are right, over all splits; the loss."""
+    steps, videos, right, loss = 0, 0, 0, 0.0
     for folder, run in runs.items():
         rows = read_log(folder / "log.csv")
-        if not rows or rows[-1].validation_top1 is None:
+        last = rows[-1] if rows else None
+        if last is None or last.validation_top1 is None or last.validation_loss is None:
             raise InputError(f"{folder} has no validation at its end; train the run to its end.")
         listed = load(run.data.dataset, run.data.lists, run.data.split)
         number = len(sides(listed, run.experiment).validation)
-        steps = rows[-1].step
+        steps = last.step
         videos += number
-        right += round(rows[-1].validation_top1 * number)
-    return {"steps": steps, "videos": videos, "right": right}
+        right += round(last.validation_top1 * number)
+        loss += last.validation_loss * number
+    return {"steps": steps, "videos": videos, "right": right, "loss": loss / videos}
 
 
 def recipe(experiment: Experiment) -> dict[str, Any]:

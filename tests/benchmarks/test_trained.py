@@ -89,13 +89,14 @@ def test_held_out_videos_are_counted_over_all_splits(demo_data: Path, tmp_path: 
         untrained(folder, split)
         experiment = replace(demo(), validate_on="held_out", held_out=0.4)
         (folder / "run.json").write_text(Run(experiment, split, "rgb").to_json())
-        values = {"step": 7, "validation_top1": top1}
+        values = {"step": 7, "validation_top1": top1, "validation_loss": number}
         rows = [[values.get(name, 0) for name in names], [0 for _ in names]][::-1]
         text = "\n".join(",".join(map(str, row)) for row in [names, *rows])
         (folder / "log.csv").write_text(text + "\n")
     found = trained.record("Tried", tmp_path)
     # Two groups of 12 videos are left to train on, of which one is held out.
-    assert found["held_out"] == {"rgb": {"steps": 7, "videos": 36, "right": 12 + 6 + 9}}
+    expected = {"steps": 7, "videos": 36, "right": 12 + 6 + 9, "loss": 1.0}
+    assert found["held_out"] == {"rgb": expected}
     assert found["top1_by_video"] == {}
     (folder / "log.csv").unlink()
     with pytest.raises(InputError, match="no validation at its end; train the run to its end"):
