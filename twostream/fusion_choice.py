@@ -166,7 +166,10 @@ def _even(weights: Sequence[float], rule: Rule) -> Fusion:
 def _refuse_other(test: Scores, held_out: Scores) -> None:
     """Refuse held-out scores that are not of this network, or of a video that is tested."""
     name = f"{test.source.stream} held-out scores of split {test.source.split}"
-    for field in ("dataset", "split", "stream", "protocol", "checkpoint", "flow"):
+    fields = ["dataset", "split", "stream", "flow"]
+    if held_out.source.checkpoint:  # or they are of before the fine-tuning
+        fields += ["protocol", "checkpoint"]
+    for field in fields:
         left, right = getattr(test.source, field), getattr(held_out.source, field)
         if left != right:
             raise InputError(

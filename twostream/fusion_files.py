@@ -11,7 +11,10 @@ from twostream.runs import Data, load_run, split_folder, together
 from twostream.scores import Scores
 from twostream.streams import STREAMS
 
-SCORES, HELD_OUT = "scores.npz", "held_out.npz"
+SCORES = "scores.npz"
+# Of training videos: by the network, where it held them out; by last layers before fine-tuning,
+# each fitted without the video's group.
+HELD_OUT, UNSEEN = "held_out.npz", "unseen.npz"
 
 
 def of_run(run: Path, data: Data) -> dict[str, tuple[Path, ...]]:
@@ -56,25 +59,25 @@ def _data(found: Iterable[Path]) -> Data:
 
 
 def load_split(paths: Sequence[Path], held_out: bool) -> tuple[list[Scores], list[Scores]]:
-    """The test scores of each stream, and the held-out scores beside them.
+    """The test scores of each stream, and those of held-out videos beside them.
 
     Args:
         paths: A score file a stream.
-        held_out: Whether these must be there.
+        held_out: Whether the latter must be there, for all streams by one name.
 
     Raises:
         InputError: A file that is missing.
     """
-    beside = [path.with_name(HELD_OUT) for path in paths]
-    absent = [path for path in beside if not path.is_file()]
-    if held_out and absent:
+    beside = [[path.with_name(name) for path in paths] for name in (HELD_OUT, UNSEEN)]
+    there = next((files for files in beside if all(file.is_file() for file in files)), [])
+    if held_out and not there:
+        absent = next(file for file in beside[0] if not file.is_file())
         raise InputError(
-            f"{absent[0]} is not there, so that nothing can be chosen but on the test list: train "
-            "with videos held out, score, and give the score files of one split or the run's "
-            "folder; or give --weights."
+            f"{absent} is not there, so that nothing can be chosen but on the test list: train "
+            "with videos held out or the last layer fitted, score, and give the score files of "
+            "one split or the run's folder; or give --weights."
         )
-    test = [Scores.load(path) for path in paths]
-    return test, [] if absent else [Scores.load(path) for path in beside]
+    return [Scores.load(path) for path in paths], [Scores.load(path) for path in there]
 
 
 def with_lists(data: Data, test: Sequence[Scores], held_out: Sequence[Scores]) -> Split:

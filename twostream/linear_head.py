@@ -6,86 +6,129 @@ was pretrained in the first steps; on few videos nothing brings that back.
 """
 
 import hashlib
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 
 from flow.progress import progress_bar
-from twostream.data.annotations import Video
+from twostream.calibration import Labels
+from twostream.data.annotations import Annotations
+from twostream.data.clips import TestClips
 from twostream.data.transforms import mirrored
 from twostream.distributed import World
 from twostream.feeding import by_video, packed_loader, protocol_clips, read_parts
+from twostream.linear_layer import LinearLayer, OfVideos, unseen_logits
 from twostream.models import P3D
 from twostream.models.inference import for_inference
+from twostream.origins import descriptions, flow_codes, store_hash
 from twostream.protocols import own
 from twostream.runs import Run
-
-# Of standardised features, on three sets of 60 to 300 videos: 0.001 to 0.1 do about as well.
-INVERSE_PENALTY = 0.01
-LEAST_DEVIATION = 1e-3  # of a feature that hardly varies
-ITERATIONS = 500
+from twostream.scores import Scores, Source, mean_over_clips
 
 Known = dict[tuple[str, ...], NDArray[np.float32]]
 """pool5 (clips, features) of videos, by all in which the runs of one command differ."""
 
 
+@dataclass(frozen=True)
+class Fit:
+    """What was done.
+
+    Attributes:
+        said: The same in words.
+        unseen: Scores of the training videos, each by a last layer that was fitted without its
+            group: by them a fusion can weigh the streams, and no video is held out of training.
+            The network changes after that; which stream is how good, hardly. None where there are
+            too few groups.
+    """
+
+    said: str
+    unseen: Scores | None
+
+
 def fit_last_layer(
     model: P3D,
     run: Run,
-    videos: tuple[Video, ...],
+    annotations: Annotations,
     workers: int,
     world: World,
     known: Known | None = None,
-) -> str:
+) -> Fit:
     """Give ``model`` the last layer that separates the videos' classes best by its features.
 
-    Multinomial logistic regression on the standardised pool5 of the clips that testing would take,
-    and of their mirror images where the experiment mirrors.
+    These are pool5 of the clips that testing would take, and of their mirror images where the
+    experiment mirrors.
 
     Args:
         model: Changed in place; its features stay.
         run: Tells the stream, the store and the clips.
-        videos: To train on.
+        annotations: Those to train on are its training videos.
         workers: Processes that read clips.
         world: Where the features are computed, and who shows how far that is.
         known: Features that an earlier split found, which this one need not; it adds its own.
-
-    Returns:
-        What was done, in words.
     """
-    found = _features(model, run, videos, workers, world, {} if known is None else known)
-    labels = np.repeat([video.label for video in videos], [len(each) for each in found])
-    features = np.concatenate(found).astype(np.float64)
-    mean, deviation = features.mean(axis=0), features.std(axis=0) + LEAST_DEVIATION
-    layer = LogisticRegression(C=INVERSE_PENALTY, max_iter=ITERATIONS)
-    layer.fit((features - mean) / deviation, labels)
-    weight, bias = _of_every_class(layer, model.fc.out_features)
-    weight = weight / deviation
+    videos = annotations.train
+    clips = protocol_clips(run.data.store, videos, run.stream, own(run.experiment))
+    features = _features(model, run, clips, workers, world, {} if known is None else known)
+    labels = np.array([video.label for video in videos], np.int64)
+    layer = LinearLayer.fitted(features, labels, len(annotations.classes))
     with torch.no_grad():
-        model.fc.weight.copy_(torch.from_numpy(weight))
-        model.fc.bias.copy_(torch.from_numpy(bias - weight @ mean))
-    right = layer.score((features - mean) / deviation, labels)
-    return f"last layer: fitted to the features of {len(labels):,} clips, {right:.1%} of them right"
+        model.fc.weight.copy_(torch.from_numpy(layer.weight))
+        model.fc.bias.copy_(torch.from_numpy(layer.bias))
+    right = np.concatenate(
+        [layer(each).argmax(1) == label for each, label in zip(features, labels, strict=True)]
+    )
+    return Fit(
+        f"last layer: fitted to the features of {len(right):,} clips, {right.mean():.1%} of them "
+        "right",
+        _unseen(features, labels, run, annotations, clips),
+    )
+
+
+def _unseen(
+    features: OfVideos, labels: Labels, run: Run, annotations: Annotations, clips: TestClips
+) -> Scores | None:
+    videos = annotations.train
+    groups = np.array([video.group for video in videos])
+    logits = unseen_logits(features, labels, groups, len(annotations.classes))
+    if logits is None:
+        return None
+    # The mirror images stand behind the clips, and are not tested.
+    clip_logits = np.stack([each[: clips.clips] for each in logits]).astype(np.float32)
+    stored = descriptions(clips.sources, (video.id for video in videos))
+    return Scores(
+        tuple(video.id for video in videos),
+        annotations.classes,
+        mean_over_clips(clip_logits),
+        clip_logits,
+        Source(
+            annotations.name,
+            annotations.split,
+            run.stream,
+            str(own(run.experiment)),
+            checkpoint="",
+            store=store_hash(stored),
+            flow=flow_codes(stored, run.stream, run.data.store),
+        ),
+    )
 
 
 def _features(
-    model: P3D,
-    run: Run,
-    videos: tuple[Video, ...],
-    workers: int,
-    world: World,
-    known: Known,
+    model: P3D, run: Run, clips: TestClips, workers: int, world: World, known: Known
 ) -> list[NDArray[np.float32]]:
     """pool5 of all clips of each video, and behind them of their mirror images."""
     experiment = run.experiment
-    protocol = own(experiment)
-    depends = (_digest(model), str(run.data.store), run.stream, str(protocol), experiment.mirror)
-    keys = [(*map(str, depends), video.id) for video in videos]
+    depends = (
+        _digest(model),
+        str(run.data.store),
+        run.stream,
+        str(own(experiment)),
+        experiment.mirror,
+    )
+    keys = [(*map(str, depends), video.id) for video in clips.videos]
     new = [place for place, key in enumerate(keys) if key not in known]
     if new:
-        clips = protocol_clips(run.data.store, videos, run.stream, protocol)
         fast = for_inference(model, world.device, precision=experiment.precision)
 
         def both_sides(given: torch.Tensor) -> torch.Tensor:
@@ -108,17 +151,3 @@ def _digest(model: P3D) -> str:
         if not name.startswith("fc."):
             digest.update(value.cpu().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _of_every_class(
-    layer: LogisticRegression, classes: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Weights (classes, features) and biases, very low for classes without a video."""
-    weight = np.zeros((classes, layer.coef_.shape[1]))
-    bias = np.full(classes, layer.intercept_.min() - 10.0)
-    if len(layer.classes_) == 2:  # one row for the second class against the first
-        weight[layer.classes_] = np.concatenate([-layer.coef_, layer.coef_]) / 2
-        bias[layer.classes_] = np.concatenate([-layer.intercept_, layer.intercept_]) / 2
-    else:
-        weight[layer.classes_], bias[layer.classes_] = layer.coef_, layer.intercept_
-    return weight, bias

@@ -28,7 +28,8 @@ class Source:
         stream: "rgb", "flow", or streams joined by "+".
         protocol: Which clips were scored, and how they were averaged.
         checkpoint: SHA-256 of the weights; of a fusion, those of its streams joined by "+"; of
-            several folds, the hash of theirs.
+            several folds, the hash of theirs; "" of the last layers that `linear_head` fits to some
+            of the training videos, to score the others.
         store: SHA-256 over what is stored of the scored videos; of fusion and folds alike.
         flow: How the flow images are encoded that were scored; "" of frames, or where not known.
     """
@@ -172,6 +173,11 @@ def softmax(logits: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     shifted = logits.astype(np.float64) - logits.max(axis=-1, keepdims=True)
     exponentials = np.exp(shifted)
     return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
+
+
+def mean_over_clips(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Logits (V, N, C) -> (V, C), whose softmax is the mean of the N."""
+    return log_of_mean(softmax(logits).swapaxes(0, 1), np.ones(logits.shape[1]))
 
 
 def log_of_mean(

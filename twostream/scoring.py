@@ -25,7 +25,7 @@ from twostream.protocols import Protocol, own, refuse_unlearned_mirror
 from twostream.readers import READERS
 from twostream.runs import Checkpoint, Data, report_missing, sha256
 from twostream.score_parts import Parts
-from twostream.scores import Scores, Source, log_of_mean, softmax
+from twostream.scores import Scores, Source, mean_over_clips
 
 Rows = NDArray[np.float32]
 
@@ -134,7 +134,7 @@ class Scorer:
         scores = Scores(
             tuple(video.id for video in videos),
             self.checkpoint.classes,
-            _mean(clip_logits),
+            mean_over_clips(clip_logits),
             clip_logits,
             Source(
                 self.annotations.name,
@@ -214,8 +214,8 @@ class Scorer:
         """A video's logits (clips * crops, sides, classes) -> (N, classes), as `Protocol` says."""
         classes = views.shape[2]
         clips = views.reshape(-1, crops * views.shape[1], classes).numpy()
-        clips = _mean(clips) if clips.shape[1] > 1 else clips[:, 0]
-        return clips if self.protocol.clips is not None else _mean(clips[None])
+        clips = mean_over_clips(clips) if clips.shape[1] > 1 else clips[:, 0]
+        return clips if self.protocol.clips is not None else mean_over_clips(clips[None])
 
 
 @dataclass(frozen=True)
@@ -235,11 +235,6 @@ class _Tally:
     def __str__(self) -> str:
         there = f", {self.there:,} of them there already" if self.there else ""
         return f"{self.videos:,} videos{there}, {self.clips:,} clips"
-
-
-def _mean(logits: Rows) -> Rows:
-    """Logits (V, N, classes) -> (V, classes), whose softmax is the mean of the N."""
-    return log_of_mean(softmax(logits).swapaxes(0, 1), np.ones(logits.shape[1]))
 
 
 def _refuse_misuse(checkpoint: Checkpoint, annotations: Annotations, path: Path) -> None:

@@ -13,6 +13,7 @@ from twostream.checkpoints import Checkpoints
 from twostream.data.annotations import Annotations, Video
 from twostream.distributed import World, alone
 from twostream.feeding import steps, training_clips
+from twostream.fusion_files import UNSEEN
 from twostream.image_settings import describe
 from twostream.initialisation import initialise
 from twostream.interruption import Interrupted, Interruption
@@ -199,7 +200,11 @@ def _begin(
     start = initialise(model, run, annotations, videos.validation)
     world.say(start.notes)
     if run.experiment.last_layer == "fitted":
-        world.say(fit_last_layer(model, run, videos.train, workers, world, known))
+        trained = replace(annotations, train=videos.train)
+        fit = fit_last_layer(model, run, trained, workers, world, known)
+        world.say(fit.said)
+        if fit.unseen is not None and world.main:
+            fit.unseen.save(checkpoints.newest.with_name(UNSEEN))
     return Checkpoint(
         run,
         annotations.name,

@@ -171,6 +171,11 @@ def test_held_out_scores_of_another_network_or_of_test_videos_are_refused() -> N
         )
         with pytest.raises(InputError, match=f"differ from the test scores in {name}: 'other'"):
             split(others)
+    before = tuple(
+        replace(each, source=replace(each.source, checkpoint="", protocol="own"))
+        for each in (rgb, flow)
+    )
+    assert split(before).held_out == before  # of before the fine-tuning
     tested = tuple(made(stream, 1, labels_of(9), 0, "test") for stream in ("rgb", "flow"))
     tested = tuple(in_order(each, each.video_ids[:5]) for each in tested)
     with pytest.raises(InputError, match="hold 5 test videos, 'test0' first"):

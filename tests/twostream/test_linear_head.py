@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -12,24 +13,24 @@ from twostream.data import clips as data_sets
 from twostream.data.annotations import Video
 from twostream.distributed import World
 from twostream.experiments import demo
-from twostream.linear_head import Known, fit_last_layer
+from twostream.linear_head import Fit, Known, fit_last_layer
 from twostream.models import P3D
 from twostream.runs import Data, Run
 
 
-def fitted(demo_data: Path, classes: int, mirror: bool = False) -> tuple[P3D, Run, str]:
+def fitted(demo_data: Path, classes: int, mirror: bool = False) -> tuple[P3D, Run, Fit]:
     experiment = replace(demo(), clip_length=4, crop=(48, 48), test_clips=2, mirror=mirror)
     data = Data(demo_data / "annotations.csv", demo_data / "store")
     run = Run(experiment, data, "rgb")
     torch.manual_seed(0)
     model = run.build(classes)
-    videos = data.annotations("train")[0].train
-    return model, run, fit_last_layer(model, run, videos, 0, World(torch.device("cpu")))
+    listed = replace(data.annotations("train")[0], classes=tuple(map(str, range(classes))))
+    return model, run, fit_last_layer(model, run, listed, 0, World(torch.device("cpu")))
 
 
 @torch.no_grad()
 def test_it_is_the_best_layer_for_the_features_as_they_are(demo_data: Path) -> None:
-    model, run, said = fitted(demo_data, classes=12)
+    model, run, fit = fitted(demo_data, classes=12)
     torch.manual_seed(0)
     untouched = run.build(12).state_dict()
     for name, value in model.state_dict().items():
@@ -49,13 +50,13 @@ def test_it_is_the_best_layer_for_the_features_as_they_are(demo_data: Path) -> N
     )
     share = right / (2 * len(videos))
     assert share > 0.7
-    assert f"{2 * len(videos)} clips, {share:.1%} of them right" in said
+    assert f"{2 * len(videos)} clips, {share:.1%} of them right" in fit.said
 
 
 def test_mirror_images_count_where_training_mirrors(demo_data: Path) -> None:
     videos = 24
-    assert f" {2 * videos} clips" in fitted(demo_data, 12)[2]
-    assert f" {4 * videos} clips" in fitted(demo_data, 12, mirror=True)[2]
+    assert f" {2 * videos} clips" in fitted(demo_data, 12)[2].said
+    assert f" {4 * videos} clips" in fitted(demo_data, 12, mirror=True)[2].said
 
 
 def test_what_another_split_has_found_is_used_and_changes_nothing(
@@ -72,14 +73,17 @@ def test_what_another_split_has_found_is_used_and_changes_nothing(
     monkeypatch.setattr(data_sets.TestClips, "__getitem__", counted)
     data = Data(demo_data / "annotations.csv", demo_data / "store")
     run = Run(replace(demo(), clip_length=4, crop=(48, 48), mirror=True), data, "rgb")
-    videos = data.annotations("train")[0].train
+    listed = data.annotations("train")[0]
+    videos = listed.train
     known: Known = {}
 
     def fc(run: Run, some: tuple[Video, ...], known: Known, seed: int = 0) -> Tensor:
         torch.manual_seed(seed)
         model = run.build(12)
         read.clear()
-        fit_last_layer(model, run, some, 0, World(torch.device("cpu")), known)
+        fit_last_layer(
+            model, run, replace(listed, train=some), 0, World(torch.device("cpu")), known
+        )
         return model.fc.weight
 
     fc(run, videos[:16], known)
@@ -94,10 +98,24 @@ def test_what_another_split_has_found_is_used_and_changes_nothing(
         assert set(read) == {video.id for video in videos[:16]}
 
 
-@pytest.mark.parametrize("classes", [13, 20])
-def test_a_class_without_videos_is_never_the_best(demo_data: Path, classes: int) -> None:
-    model, _, _ = fitted(demo_data, classes)
-    with torch.no_grad():
-        best = model.fc(torch.randn(100, model.fc.in_features)).argmax(dim=1)
-    assert model.fc.bias.isfinite().all()
-    assert best.max() < 12
+def test_scores_of_the_videos_themselves_by_layers_that_have_not_seen_their_group(
+    demo_data: Path,
+) -> None:
+    """Mirror images are fitted to, and not scored."""
+    _, run, plain = fitted(demo_data, 12)
+    _, _, both = fitted(demo_data, 12, mirror=True)
+    videos = run.data.annotations("train")[0].train
+    for fit in (plain, both):
+        assert fit.unseen is not None
+        assert fit.unseen.video_ids == tuple(video.id for video in videos)
+        assert fit.unseen.clip_logits.shape == (len(videos), 2, 12)
+        source = fit.unseen.source
+        assert (source.stream, source.split, source.checkpoint) == ("rgb", "column", "")
+    assert plain.unseen is not None
+    assert both.unseen is not None
+    assert not np.array_equal(plain.unseen.logits, both.unseen.logits)
+    of_one_group = replace(
+        run.data.annotations("train")[0], train=tuple(replace(v, group="g") for v in videos)
+    )
+    fit = fit_last_layer(run.build(12), run, of_one_group, 0, World(torch.device("cpu")))
+    assert fit.unseen is None

@@ -14,14 +14,17 @@ import training_runs
 from flow.errors import InputError
 from twostream import training
 from twostream.checkpoints import to_test
+from twostream.commands.fuse import Fuse
 from twostream.data.holding_out import hold_out
 from twostream.distributed import alone
 from twostream.experiments import Experiment, demo
+from twostream.fusion_study import Study
 from twostream.interruption import Interrupted
 from twostream.log import Epoch, read_log
 from twostream.runs import Checkpoint, Data, Run
-from twostream.scores import softmax
+from twostream.scores import Scores, softmax
 from twostream.scoring import score
+from twostream.streams import STREAMS
 from twostream.trainer import Trainer
 from twostream.validation import Validator
 
@@ -277,6 +280,29 @@ def test_scores_are_those_of_the_network_on_even_clips(run: Run, tmp_path: Path)
     assert scores.source.stream == "flow"
     again = score(tmp_path / "checkpoint.pt", workers=2)
     np.testing.assert_array_equal(again.clip_logits, scores.clip_logits)
+
+
+def test_where_the_last_layer_is_fitted_a_fusion_can_be_chosen_by_the_training_videos(
+    run: Run, tmp_path: Path
+) -> None:
+    """None of them held out; and of those that are, none is among them."""
+    one_step = changed(run, steps=1, last_layer="fitted")
+    annotations, _ = run.data.annotations("train")
+    for stream in STREAMS:
+        folder = tmp_path / stream
+        train(replace(one_step, stream=stream), folder)
+        score(folder / "checkpoint.pt", workers=0).save(folder / "scores.npz")
+        unseen = Scores.load(folder / "unseen.npz")
+        assert unseen.video_ids == tuple(video.id for video in annotations.train)
+        assert unseen.classes == annotations.classes
+    Fuse((tmp_path,), choose=True)()
+    study = Study.from_json((tmp_path / "fused.json").read_text())
+    assert (study.chosen, study.videos, study.held_out_videos) == ("chosen, softmax", 12, 24)
+    held = changed(run, steps=1, last_layer="fitted", validate_on="held_out", held_out=0.5)
+    train(held, tmp_path / "held")
+    rest, _ = hold_out(annotations.train, 0.5, run.experiment.seed)
+    assert not (tmp_path / "held" / "unseen.npz").exists()  # the rest is a group alone
+    assert len({video.group for video in rest}) == 1
 
 
 def test_a_checkpoint_that_saw_a_test_video_is_refused(run: Run, tmp_path: Path) -> None:

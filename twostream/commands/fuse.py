@@ -29,9 +29,11 @@ class Fuse:
         scores: Score files, one a stream, or the folder of a run.
         out: The file to write; of a run RUN/fused.npz where not given.
         rule: "softmax" (mean of probabilities), "logits" (mean of logits), "log_probabilities"
-            (geometric mean of probabilities), or "svm" (a linear SVM, trained on held_out.npz).
+            (geometric mean of probabilities), or "svm" (a linear SVM, trained on held_out.npz or
+            unseen.npz).
         weights: One a stream; equal where not given.
-        choose: Choose weights and temperatures on the held_out.npz beside each score file.
+        choose: Choose weights and temperatures on the held_out.npz beside each score file, or on
+            the unseen.npz that training leaves where it fits the last layer first.
         lists: The lists, where they are not those of the run that the first score file lies in.
         dataset: Of these lists: "ucf101", "hmdb51" or "csv".
     """

@@ -202,6 +202,35 @@ def test_scores_of_all_splits_joined_are_fused_by_the_lists_of_their_run(
         Fuse(files(run), tmp_path / "f.npz", choose=True)()
 
 
+def test_scores_of_before_the_fine_tuning_are_chosen_on_where_nothing_was_held_out(
+    run: Path,
+) -> None:
+    """By the same videos the same choice; where both are there, the network's own scores count."""
+    Fuse((run,), choose=True)()
+    expected = study_of(run / "fused.json")
+    for path in run.rglob("held_out.npz"):
+        known = Scores.load(path)
+        source = replace(known.source, checkpoint="", protocol="own clips")
+        replace(known, source=source).save(path.with_name("unseen.npz"))
+        path.unlink()
+    Fuse((run,), choose=True)()
+    assert study_of(run / "fused.json") == expected
+    for path in run.rglob("unseen.npz"):
+        known = Scores.load(path)
+        replace(known, source=replace(known.source, checkpoint="x")).save(
+            path.with_name("held_out.npz")
+        )
+    with pytest.raises(InputError, match="differ from the test scores in protocol: 'own clips'"):
+        Fuse((run,), choose=True)()
+    next(run.rglob("flow/held_out.npz")).unlink()
+    with pytest.raises(InputError, match="differ from the test scores in protocol: 'own clips'"):
+        Fuse((run,), choose=True)()
+    for path in run.rglob("flow/held_out.npz"):
+        path.unlink()
+    Fuse((run,), choose=True)()
+    assert study_of(run / "fused.json") == expected
+
+
 def test_given_weights_are_a_row_and_what_is_written(run: Path) -> None:
     Fuse((run,), weights=(1, 3), rule="logits")()
     study = study_of(run / "fused.json")

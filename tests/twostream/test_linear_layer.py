@@ -1,0 +1,78 @@
+"""Oracle: scikit-learn's pipeline, and layers fitted by hand. Known answers for too few groups."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from twostream.linear_layer import INVERSE_PENALTY, LinearLayer, unseen_logits
+
+Features = list[NDArray[np.float32]]
+
+
+def made(videos: int, classes: int, *, clear: float = 1.0) -> tuple[Features, NDArray[np.int64]]:
+    """Videos of one to three clips with 7 features, in some of which the class shows."""
+    rng = np.random.default_rng(videos)
+    labels = np.arange(videos) % classes
+    centres = clear * rng.normal(size=(classes, 7))
+    features = [
+        (3 + centres[label] + rng.normal(size=(1 + i % 3, 7)) * np.arange(1, 8)).astype(np.float32)
+        for i, label in enumerate(labels)
+    ]
+    return features, labels
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_it_is_logistic_regression_on_standardised_clips(classes: int) -> None:
+    features, labels = made(40, classes)
+    clips = np.concatenate(features)
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=INVERSE_PENALTY, max_iter=500))
+    model.fit(clips, np.repeat(labels, [len(each) for each in features]))
+    expected = model.predict_proba(clips)
+    logits = LinearLayer.fitted(features, labels, classes)(clips)
+    got = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    # Deviations of 1 to 7 are taken 0.001 larger, so that a feature that never varies is 0.
+    assert np.abs(got - expected).max() < 1e-3
+
+
+def test_a_class_without_videos_is_never_the_best() -> None:
+    features, labels = made(40, 3, clear=5)
+    logits = LinearLayer.fitted(features, labels * 2, 6)(np.concatenate(features))
+    assert np.isfinite(logits).all()
+    assert set(logits.argmax(axis=1)) == {0, 2, 4}
+
+
+def test_each_video_is_scored_by_a_layer_of_the_other_groups() -> None:
+    features, labels = made(40, 4)
+    groups = np.array([f"g{i % 3}" for i in range(40)])
+    found = unseen_logits(features, labels, groups, 4)
+    assert found is not None
+    for group in set(groups):
+        others = [i for i in range(40) if groups[i] != group]
+        layer = LinearLayer.fitted([features[i] for i in others], labels[others], 4)
+        for i in np.flatnonzero(groups == group):
+            np.testing.assert_array_equal(found[i], layer(features[i]))
+
+
+def test_what_tells_groups_alone_tells_nothing_of_another_group() -> None:
+    """With groups on both sides nearly all clips would be right."""
+    rng = np.random.default_rng(0)
+    groups = np.repeat([f"g{i}" for i in range(20)], 5)
+    labels = np.repeat(rng.permutation(np.arange(20) % 2), 5)
+    centres = np.repeat(rng.normal(size=(20, 50)), 5, axis=0)
+    features = list((centres + 0.1 * rng.normal(size=(100, 50))).astype(np.float32)[:, None])
+    found = unseen_logits(features, labels, groups, 2)
+    assert found is not None
+    right = np.mean(np.concatenate(found).argmax(axis=1) == labels)
+    assert right < 0.75
+    layer = LinearLayer.fitted(features, labels, 2)
+    assert np.mean(layer(np.concatenate(features)).argmax(axis=1) == labels) > 0.95
+
+
+def test_too_few_groups_or_classes_leave_nothing_to_be_scored_by() -> None:
+    features, labels = made(20, 2)
+    assert unseen_logits(features, labels, np.array(["g"] * 20), 2) is None
+    by_class = np.array([f"g{label}" for label in labels])
+    assert unseen_logits(features, labels, by_class, 2) is None
