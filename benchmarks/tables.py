@@ -252,9 +252,11 @@ def trained() -> str:
     rows = []
     for each in results("trained")["results"]:
         recipes = dict.fromkeys(_recipe(recipe) for recipe in each["recipe"].values())
-        cells = [_top1(each["top1_by_video"].get(name)) for name in ("rgb", "flow", "fused")]
+        names = "rgb", "flow", "equal", "chosen"
+        cells = [_top1(each["top1_by_video"].get(name)) for name in names]
         rows.append([each["title"], "; ".join(recipes), *cells])
-    return table(["", "recipe", "RGB", "flow", "fused"], rows)
+    head = ["", "recipe", "RGB", "flow", "fused, equal weights", "fused, chosen weights"]
+    return table(head, rows)
 
 
 def tried() -> str:

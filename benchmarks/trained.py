@@ -3,7 +3,8 @@
     python benchmarks/trained.py TITLE=RUN [TITLE=RUN ...] --out FILE.json
 
 RUN is the folder of a run that `make train` and `make eval` have filled. Of the recipe it is told
-in what it differs from the named one that is nearest to it. Of a run that holds videos of the
+in what it differs from the named one that is nearest to it. Streams are fused with equal weights,
+and with those that training videos choose where they can. Of a run that holds videos of the
 training list out, the record has how many of those it answers at its end, scored or not.
 """
 
@@ -19,9 +20,11 @@ from measured import machine
 from flow.errors import InputError
 from twostream.data.annotations import Video, load
 from twostream.experiments import EXPERIMENTS, Experiment
+from twostream.fusion_curves import fuse_all, ways_to_fuse
+from twostream.fusion_files import SCORES, data_of_run, load_split, of_run, with_lists
 from twostream.log import read_log
 from twostream.runs import Run, folds_of, load_run, sha256, together
-from twostream.scores import Scores
+from twostream.scores import Scores, join
 from twostream.statistics import answers, bootstrap_accuracy
 from twostream.streams import STREAMS, Stream
 from twostream.validation import sides
@@ -75,9 +78,12 @@ def record(title: str, folder: Path) -> dict[str, Any]:
         for stream, found in runs.items()
         if first[stream].experiment.validate_on == "held_out"
     }
-    files = {str(stream): folder / stream / "scores.npz" for stream in runs}
-    if len(runs) > 1:
-        files["fused"] = folder / "fused.npz"
+    there = [stream for stream in runs if (folder / stream / SCORES).is_file()]
+    if len(there) < len(runs) and not held_out:
+        raise InputError(f"{folder} has not the scores of all its streams; score it: make eval.")
+    scores = {str(stream): Scores.load(folder / stream / SCORES) for stream in there}
+    if len(there) > 1:
+        scores |= _fused(folder)
     return {
         "title": title,
         "split": split,
@@ -85,11 +91,7 @@ def record(title: str, folder: Path) -> dict[str, Any]:
         "groups": len({video.group for video in videos.values()}),
         "recipe": {stream: recipe(run.experiment) for stream, run in first.items()},
         "held_out": held_out,
-        "top1_by_video": {
-            name: _accuracy(path, videos)
-            for name, path in files.items()
-            if path.is_file() or not held_out
-        },
+        "top1_by_video": {name: _accuracy(each, videos) for name, each in scores.items()},
     }
 
 
@@ -139,10 +141,22 @@ def _changes(experiment: Experiment, named: Experiment) -> dict[str, Any]:
     }
 
 
-def _accuracy(path: Path, videos: dict[str, Video]) -> dict[str, float]:
-    if not path.is_file():
-        raise InputError(f"{path} is not there; score and fuse the run: make eval.")
-    right, groups = answers(Scores.load(path), videos)
+def _fused(folder: Path) -> dict[str, Scores]:
+    """With weights that are equal, and that are chosen; of all splits together."""
+    data = data_of_run(folder)
+    files = of_run(folder, data)
+    splits = [with_lists(data, *load_split(paths, held_out=False)) for paths in files.values()]
+    ways = ways_to_fuse(splits)
+    found = {}
+    for weights in ("equal", "chosen"):
+        if (name := f"{weights}, softmax") in ways:
+            fused = fuse_all(splits, ways, name)
+            found[weights] = join(fused, together(fused[0].source.split))
+    return found
+
+
+def _accuracy(scores: Scores, videos: dict[str, Video]) -> dict[str, float]:
+    right, groups = answers(scores, videos)
     low, high = bootstrap_accuracy(right, groups)
     return {"mean": float(right.mean()), "low": low, "high": high}
 

@@ -190,13 +190,13 @@ def _refuse_twice(first: Scores, other: Scores) -> None:
 
 
 def _networks(scores: Scores) -> set[tuple[str, str]]:
-    """Stream and checkpoint of each network that has a part in the scores."""
+    """Stream and checkpoint of each network that has a part in the scores, and a name there."""
     streams, checkpoints = (
         name.split("+") for name in (scores.source.stream, scores.source.checkpoint)
     )
     if len(streams) != len(checkpoints):  # of folds: one hash for all of them
         return {(scores.source.stream, scores.source.checkpoint)}
-    return set(zip(streams, checkpoints, strict=True))
+    return {each for each in zip(streams, checkpoints, strict=True) if each[1]}
 
 
 def _log_softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,8 +12,10 @@ from flow.errors import InputError
 from training_runs import untrained
 from twostream.__main__ import main
 from twostream.experiments import demo, modern
+from twostream.fusion_study import Study
 from twostream.log import Epoch
 from twostream.runs import Data, Run
+from twostream.scores import Scores, join
 
 
 @pytest.fixture
@@ -64,6 +66,24 @@ def test_a_record_says_what_evaluate_says(
     }
 
 
+def test_chosen_weights_are_told_beside_equal_ones(run: Path, tmp_path: Path) -> None:
+    """Of runs that tell how each stream does on videos of the training list."""
+    for path in run.glob("group-*/*/scores.npz"):
+        others = [
+            each / path.parent.name for each in run.glob("group-*") if each != path.parents[1]
+        ]
+        unseen = join([Scores.load(each / "scores.npz") for each in sorted(others)], "x")
+        source = replace(unseen.source, split=Scores.load(path).source.split, checkpoint="")
+        replace(unseen, source=source).save(path.with_name("unseen.npz"))
+    found = trained.record("Demo", run)["top1_by_video"]
+    assert list(found) == ["rgb", "flow", "equal", "chosen"]
+    assert main(["fuse", str(run), "--choose", "--out", str(tmp_path / "fused.npz")]) == 0
+    study = Study.from_json((tmp_path / "fused.json").read_text())
+    top1 = {row.name: row.top1 for row in study.rows}
+    for name in ("equal", "chosen"):
+        assert found[name]["mean"] == pytest.approx(top1[f"{name}, softmax"])
+
+
 def test_the_nearest_recipe_is_told(tmp_path: Path) -> None:
     weights = tmp_path / "w.safetensors"
     weights.write_bytes(b"abc")
@@ -74,8 +94,8 @@ def test_the_nearest_recipe_is_told(tmp_path: Path) -> None:
 
 
 def test_what_is_not_scored_is_refused(run: Path, tmp_path: Path) -> None:
-    (run / "fused.npz").unlink()
-    with pytest.raises(InputError, match=r"fused\.npz is not there; score and fuse the run"):
+    (run / "flow" / "scores.npz").unlink()
+    with pytest.raises(InputError, match="has not the scores of all its streams; score it"):
         trained.record("Demo", run)
     with pytest.raises(InputError, match="holds no run of a stream"):
         trained.record("Demo", tmp_path / "no")

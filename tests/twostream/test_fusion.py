@@ -208,6 +208,14 @@ def test_a_network_is_not_fused_with_itself() -> None:
     assert fuse([rgb, again]).source.stream == "rgb+rgb"
 
 
+def test_two_streams_of_a_kind_are_fused_by_what_was_known_before_their_networks() -> None:
+    """Those scores name no checkpoint, which does not make them one network's."""
+    one, two = scores("flow", 1), scores("flow", 2)
+    two = replace(two, source=replace(two.source, checkpoint="another"))
+    unnamed = [replace(each, source=replace(each.source, checkpoint="")) for each in (one, two)]
+    np.testing.assert_array_equal(fuse(unnamed).logits, fuse([one, two]).logits)
+
+
 def test_missing_videos_are_refused_and_named() -> None:
     with pytest.raises(InputError, match="differ in 1 videos: 'd' is in only one"):
         fuse([scores("rgb", 1), scores("flow", 2, IDS[:3])])
