@@ -190,7 +190,7 @@ def _refuse_twice(first: Scores, other: Scores) -> None:
 
 
 def _networks(scores: Scores) -> set[tuple[str, str]]:
-    """Stream and checkpoint of each network that has a part in the scores, and a name there."""
+    """Stream and checkpoint of each network that has a part in the scores and is named there."""
     streams, checkpoints = (
         name.split("+") for name in (scores.source.stream, scores.source.checkpoint)
     )

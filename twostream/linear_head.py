@@ -40,7 +40,7 @@ class Fit:
         unseen: Scores of the training videos, each by a last layer that was fitted without its
             group: by them a fusion can weigh the streams, and no video is held out of training.
             The network changes after that; which stream is how good, hardly. None where there are
-            too few groups.
+            too few groups, and in other processes than the first.
     """
 
     said: str
@@ -82,7 +82,7 @@ def fit_last_layer(
     return Fit(
         f"last layer: fitted to the features of {len(right):,} clips, {right.mean():.1%} of them "
         "right",
-        _unseen(features, labels, run, annotations, clips),
+        _unseen(features, labels, run, annotations, clips) if world.main else None,
     )
 
 

@@ -14,7 +14,7 @@ from twostream.calibration import Floats, Labels
 INVERSE_PENALTY = 0.01
 LEAST_DEVIATION = 1e-3  # of a feature that hardly varies
 ITERATIONS = 500
-INNER_FOLDS = 5  # ten choose the same weights of a fusion, give or take 0.1
+INNER_FOLDS = 5  # ten choose the same shares of a fusion, give or take 0.05
 
 OfVideos = Sequence[NDArray[np.float32]]
 """Of each video the features (clips, D)."""

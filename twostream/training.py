@@ -203,7 +203,7 @@ def _begin(
         trained = replace(annotations, train=videos.train)
         fit = fit_last_layer(model, run, trained, workers, world, known)
         world.say(fit.said)
-        if fit.unseen is not None and world.main:
+        if fit.unseen is not None:
             fit.unseen.save(checkpoints.newest.with_name(UNSEEN))
     return Checkpoint(
         run,

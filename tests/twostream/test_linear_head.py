@@ -14,18 +14,22 @@ from twostream.data.annotations import Video
 from twostream.distributed import World
 from twostream.experiments import demo
 from twostream.linear_head import Fit, Known, fit_last_layer
+from twostream.linear_layer import unseen_logits
 from twostream.models import P3D
 from twostream.runs import Data, Run
+from twostream.scores import softmax
 
 
-def fitted(demo_data: Path, classes: int, mirror: bool = False) -> tuple[P3D, Run, Fit]:
+def fitted(
+    demo_data: Path, classes: int, mirror: bool = False, known: Known | None = None
+) -> tuple[P3D, Run, Fit]:
     experiment = replace(demo(), clip_length=4, crop=(48, 48), test_clips=2, mirror=mirror)
     data = Data(demo_data / "annotations.csv", demo_data / "store")
     run = Run(experiment, data, "rgb")
     torch.manual_seed(0)
     model = run.build(classes)
     listed = replace(data.annotations("train")[0], classes=tuple(map(str, range(classes))))
-    return model, run, fit_last_layer(model, run, listed, 0, World(torch.device("cpu")))
+    return model, run, fit_last_layer(model, run, listed, 0, World(torch.device("cpu")), known)
 
 
 @torch.no_grad()
@@ -101,21 +105,28 @@ def test_what_another_split_has_found_is_used_and_changes_nothing(
 def test_scores_of_the_videos_themselves_by_layers_that_have_not_seen_their_group(
     demo_data: Path,
 ) -> None:
-    """Mirror images are fitted to, and not scored."""
+    """Mirror images are fitted to and not scored; a video has the mean of its clips."""
     _, run, plain = fitted(demo_data, 12)
-    _, _, both = fitted(demo_data, 12, mirror=True)
-    videos = run.data.annotations("train")[0].train
+    known: Known = {}
+    model, run, both = fitted(demo_data, 12, mirror=True, known=known)
+    listed = run.data.annotations("train")[0]
+    videos = listed.train
     for fit in (plain, both):
         assert fit.unseen is not None
         assert fit.unseen.video_ids == tuple(video.id for video in videos)
         assert fit.unseen.clip_logits.shape == (len(videos), 2, 12)
         source = fit.unseen.source
         assert (source.stream, source.split, source.checkpoint) == ("rgb", "column", "")
-    assert plain.unseen is not None
+        mean = softmax(fit.unseen.clip_logits).mean(axis=1)
+        np.testing.assert_allclose(softmax(fit.unseen.logits), mean, rtol=1e-5)
+    features = {key[-1]: value for key, value in known.items()}
+    groups = np.array([video.group for video in videos])
+    labels = np.array([video.label for video in videos])
+    expected = unseen_logits([features[video.id] for video in videos], labels, groups, 12)
+    assert expected is not None
     assert both.unseen is not None
-    assert not np.array_equal(plain.unseen.logits, both.unseen.logits)
-    of_one_group = replace(
-        run.data.annotations("train")[0], train=tuple(replace(v, group="g") for v in videos)
-    )
-    fit = fit_last_layer(run.build(12), run, of_one_group, 0, World(torch.device("cpu")))
-    assert fit.unseen is None
+    clips = [each[:2] for each in expected]  # of each video two clips, and then their mirror images
+    np.testing.assert_allclose(both.unseen.clip_logits, clips, rtol=1e-5, atol=1e-5)
+    of_one_group = replace(listed, train=tuple(replace(v, group="g") for v in videos))
+    world = World(torch.device("cpu"))
+    assert fit_last_layer(model, run, of_one_group, 0, world).unseen is None
