@@ -13,7 +13,7 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,6 @@ from twostream.data.annotations import Video, load
 from twostream.runs import sha256
 from twostream.scores import Scores
 from twostream.statistics import answers, bootstrap_accuracy
-
-LENGTH = 16  # frames of a clip
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,7 @@ class DataSet:
         clips: A video.
         resize: Height and width of these.
         source: Where it comes from.
+        length: Frames of a clip.
     """
 
     folder: str
@@ -47,6 +46,7 @@ class DataSet:
     clips: int
     resize: tuple[int, int]
     source: str
+    length: int = 16
 
 
 # The inner folds of the training videos prefer 10 clips to 5, and 224 lines to 128. Weizmann has
@@ -68,9 +68,14 @@ def main() -> int:
     parser.add_argument("--weights", type=Path, required=True, help="ResNet-50 of ImageNet")
     parser.add_argument("--work", type=Path, required=True, help="folder for stores and features")
     parser.add_argument("--sets", nargs="+", default=[each.folder for each in SETS])
+    parser.add_argument("--clips", type=int, help="of all sets, instead of their own")
+    parser.add_argument("--length", type=int, default=16, help="frames of a clip")
+    parser.add_argument("--resize", type=int, nargs=2, help="of all sets, instead of their own")
     parser.add_argument("--out", type=Path, help="JSON file for the results")
     arguments = parser.parse_args()
-    wanted = [each for each in SETS if each.folder in arguments.sets]
+    own = {"clips": arguments.clips, "length": arguments.length, "resize": arguments.resize}
+    given = {name: value for name, value in own.items() if value is not None}
+    wanted = [replace(each, **given) for each in SETS if each.folder in arguments.sets]
     try:
         results = [measure(each, arguments) for each in wanted]
     except (InputError, subprocess.CalledProcessError) as problem:
@@ -95,7 +100,7 @@ def measure(chosen: DataSet, arguments: argparse.Namespace) -> dict[str, Any]:
         arguments.work / chosen.folder / name for name in ("store", "features", "svm")
     )
     network = "--weights", arguments.weights
-    clips = "--clips", chosen.clips, "--length", LENGTH, "--resize", *chosen.resize
+    clips = "--clips", chosen.clips, "--length", chosen.length, "--resize", *chosen.resize
     commands = {
         "extract": ("flow", "extract", videos, store, "--bound", chosen.bound),
         "features": ("twostream", "features", store, features, *network, *clips),
@@ -106,7 +111,6 @@ def measure(chosen: DataSet, arguments: argparse.Namespace) -> dict[str, Any]:
     by_id = {video.id: video for video in listed.test}
     result = {
         **asdict(chosen),
-        "length": LENGTH,
         "videos": len(by_id),
         "groups": len({video.group for video in listed.test}),
         "seconds": seconds,

@@ -3,9 +3,10 @@
     python benchmarks/trained.py TITLE=RUN [TITLE=RUN ...] --out FILE.json
 
 RUN is the folder of a run that `make train` and `make eval` have filled. Of the recipe it is told
-in what it differs from the named one that is nearest to it. Streams are fused with equal weights,
-and with those that training videos choose where they can. Of a run that holds videos of the
-training list out, the record has how many of those it answers at its end, scored or not.
+in what it differs from the named one that is nearest to it; beside it, how its flow is encoded.
+Streams are fused with equal weights, and with those that training videos choose where they can. Of
+a run that holds videos of the training list out, the record has how many of those it answers at its
+end, scored or not.
 """
 
 import argparse
@@ -90,6 +91,7 @@ def record(title: str, folder: Path) -> dict[str, Any]:
         "videos": len(videos),
         "groups": len({video.group for video in videos.values()}),
         "recipe": {stream: recipe(run.experiment) for stream, run in first.items()},
+        "flow": next((each.source.flow for each in scores.values() if each.source.flow), None),
         "held_out": held_out,
         "top1_by_video": {name: _accuracy(each, videos) for name, each in scores.items()},
     }

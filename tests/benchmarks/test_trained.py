@@ -53,6 +53,7 @@ def test_a_record_says_what_evaluate_says(
     assert all(intervals)
     assert (found["title"], found["split"], found["groups"]) == ("Demo, a = b", "groups", 3)
     assert found["videos"] == 36
+    assert found["flow"] == Scores.load(run / "flow" / "scores.npz").source.flow != ""
     assert found["recipe"]["flow"] == {
         "name": "demo",
         "changes": {
