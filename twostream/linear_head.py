@@ -13,13 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from flow.progress import progress_bar
-from twostream.calibration import Labels
 from twostream.data.annotations import Annotations
 from twostream.data.clips import TestClips
 from twostream.data.transforms import mirrored
 from twostream.distributed import World
 from twostream.feeding import by_video, packed_loader, protocol_clips, read_parts
-from twostream.linear_layer import LinearLayer, OfVideos, unseen_logits
+from twostream.linear_layer import Unseen, best_layer
 from twostream.models import P3D
 from twostream.models.inference import for_inference
 from twostream.origins import descriptions, flow_codes, store_hash
@@ -72,30 +71,25 @@ def fit_last_layer(
     clips = protocol_clips(run.data.store, videos, run.stream, own(run.experiment))
     features = _features(model, run, clips, workers, world, {} if known is None else known)
     labels = np.array([video.label for video in videos], np.int64)
-    layer = LinearLayer.fitted(features, labels, len(annotations.classes))
+    groups = np.array([video.group for video in videos])
+    layer, unseen = best_layer(features, labels, groups, len(annotations.classes))
     with torch.no_grad():
         model.fc.weight.copy_(torch.from_numpy(layer.weight))
         model.fc.bias.copy_(torch.from_numpy(layer.bias))
     right = np.concatenate(
         [layer(each).argmax(1) == label for each, label in zip(features, labels, strict=True)]
     )
-    return Fit(
-        f"last layer: fitted to the features of {len(right):,} clips, {right.mean():.1%} of them "
-        "right",
-        _unseen(features, labels, run, annotations, clips) if world.main else None,
-    )
+    said = f"last layer: fitted to {len(right):,} clips, {right.mean():.1%} of them right"
+    if unseen is not None:
+        share, _ = unseen.standing(labels)
+        said += f"; of unseen groups {share:.1%} of the videos, with C = {unseen.inverse_penalty}"
+    return Fit(said, _scores(unseen, run, annotations, clips) if world.main and unseen else None)
 
 
-def _unseen(
-    features: OfVideos, labels: Labels, run: Run, annotations: Annotations, clips: TestClips
-) -> Scores | None:
+def _scores(unseen: Unseen, run: Run, annotations: Annotations, clips: TestClips) -> Scores:
     videos = annotations.train
-    groups = np.array([video.group for video in videos])
-    logits = unseen_logits(features, labels, groups, len(annotations.classes))
-    if logits is None:
-        return None
     # The mirror images stand behind the clips, and are not tested.
-    clip_logits = np.stack([each[: clips.clips] for each in logits]).astype(np.float32)
+    clip_logits = np.stack([each[: clips.clips] for each in unseen.logits]).astype(np.float32)
     stored = descriptions(clips.sources, (video.id for video in videos))
     return Scores(
         tuple(video.id for video in videos),

@@ -14,7 +14,7 @@ from twostream.data.annotations import Video
 from twostream.distributed import World
 from twostream.experiments import demo
 from twostream.linear_head import Fit, Known, fit_last_layer
-from twostream.linear_layer import unseen_logits
+from twostream.linear_layer import best_layer
 from twostream.models import P3D
 from twostream.runs import Data, Run
 from twostream.scores import softmax
@@ -122,10 +122,12 @@ def test_scores_of_the_videos_themselves_by_layers_that_have_not_seen_their_grou
     features = {key[-1]: value for key, value in known.items()}
     groups = np.array([video.group for video in videos])
     labels = np.array([video.label for video in videos])
-    expected = unseen_logits([features[video.id] for video in videos], labels, groups, 12)
+    _, expected = best_layer([features[video.id] for video in videos], labels, groups, 12)
     assert expected is not None
     assert both.unseen is not None
-    clips = [each[:2] for each in expected]  # of each video two clips, and then their mirror images
+    clips = [
+        each[:2] for each in expected.logits
+    ]  # of each video two clips, and then their mirror images
     np.testing.assert_allclose(both.unseen.clip_logits, clips, rtol=1e-5, atol=1e-5)
     of_one_group = replace(listed, train=tuple(replace(v, group="g") for v in videos))
     world = World(torch.device("cpu"))
