@@ -33,7 +33,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         rows = others(arguments.data, arguments.target)
-    except (InputError, OSError) as problem:
+    except InputError as problem:
         print(problem, file=sys.stderr)
         return 2
     text = io.StringIO()
@@ -53,7 +53,10 @@ def others(data: Path, target: str) -> list[Row]:
 
 
 def _listed(data: Path, name: str) -> list[Row]:
-    with (data / name / "annotations.csv").open(newline="") as file:
+    lists = data / name / "annotations.csv"
+    if not lists.is_file():
+        raise InputError(f"{lists} is not there; put the data set into {data}.")
+    with lists.open(newline="") as file:
         return [
             (f"{name}/videos/{row['video']}", f"{name} {row['label']}", f"{name} {row['group']}")
             for row in csv.DictReader(file)

@@ -90,7 +90,7 @@ def record(title: str, folder: Path) -> dict[str, Any]:
         "split": split,
         "videos": len(videos),
         "groups": len({video.group for video in videos.values()}),
-        "recipe": {stream: recipe(run.experiment) for stream, run in first.items()},
+        "recipe": {stream: recipe(run.experiment, stream) for stream, run in first.items()},
         "flow": next((each.source.flow for each in scores.values() if each.source.flow), None),
         "held_out": held_out,
         "top1_by_video": {name: _accuracy(each, videos) for name, each in scores.items()},
@@ -122,8 +122,11 @@ def _held_out(runs: dict[Path, Run]) -> dict[str, float]:
     return {"steps": steps, "videos": videos, "right": right, "loss": loss / videos}
 
 
-def recipe(experiment: Experiment) -> dict[str, Any]:
-    """The nearest named recipe, and what is different; of weights the file's name and hash."""
+def recipe(experiment: Experiment, stream: Stream) -> dict[str, Any]:
+    """The nearest named recipe, and what is different; of weights the file's name and hash.
+
+    Of weights that are a run, its lists and its recipe.
+    """
     found = {name: _changes(experiment, make()) for name, make in EXPERIMENTS.items()}
     name = min(found, key=lambda each: len(found[each]))
     weights = experiment.weights
@@ -132,7 +135,13 @@ def recipe(experiment: Experiment) -> dict[str, Any]:
         "changes": found[name],
         "weights": None if weights is None else weights.name,
         "weights_sha256": sha256(weights) if weights and weights.is_file() else None,
+        "weights_of_run": _of_run(weights / stream) if weights and weights.is_dir() else None,
     }
+
+
+def _of_run(folder: Path) -> dict[str, Any]:
+    run = load_run(folder)
+    return {"lists": run.data.lists.name, **recipe(run.experiment, run.stream)}
 
 
 def _changes(experiment: Experiment, named: Experiment) -> dict[str, Any]:

@@ -64,6 +64,7 @@ def test_a_record_says_what_evaluate_says(
         },
         "weights": None,
         "weights_sha256": None,
+        "weights_of_run": None,
     }
 
 
@@ -88,10 +89,20 @@ def test_chosen_weights_are_told_beside_equal_ones(run: Path, tmp_path: Path) ->
 def test_the_nearest_recipe_is_told(tmp_path: Path) -> None:
     weights = tmp_path / "w.safetensors"
     weights.write_bytes(b"abc")
-    found = trained.recipe(replace(modern(), steps=1000, weights=weights))
+    found = trained.recipe(replace(modern(), steps=1000, weights=weights), "rgb")
     assert (found["name"], found["changes"]) == ("modern", {"steps": 1000})
     assert (found["weights"], found["weights_sha256"][:8]) == ("w.safetensors", "ba7816bf")
-    assert trained.recipe(demo())["changes"] == {}
+    assert trained.recipe(demo(), "rgb")["changes"] == {}
+
+
+def test_weights_of_a_run_are_told_with_its_recipe(demo_data: Path, tmp_path: Path) -> None:
+    data = Data(demo_data / "annotations.csv", demo_data / "store", split="column")
+    untrained(tmp_path / "run" / "flow", data, "flow", steps=7)
+    found = trained.recipe(replace(modern(), weights=tmp_path / "run"), "flow")
+    before = found["weights_of_run"]
+    assert (before["lists"], before["name"]) == ("annotations.csv", "demo")
+    assert before["changes"]["steps"] == 7
+    assert (found["weights"], found["weights_sha256"]) == ("run", None)
 
 
 def test_what_is_not_scored_is_refused(run: Path, tmp_path: Path) -> None:
