@@ -312,6 +312,8 @@ def _recipe(recipe: dict[str, Any], besides: tuple[str, ...] = ()) -> str:
     """Its name, and in what it is changed."""
     changed = {name: value for name, value in recipe["changes"].items() if name not in besides}
     changes = [f"{name} {_plain(value)}" for name, value in changed.items()]
+    if before := recipe.get("weights_of_run"):
+        changes.append(f"weights of a run on {before['lists']}")
     return ", ".join([f"`{recipe['name']}`", *changes])
 
 
