@@ -280,13 +280,21 @@ def _clips(each: dict[str, Any]) -> str:
     return f"{each['clips']} of {each['length']} x {height} x {width}"
 
 
+NAMES = {"rgb": "RGB", "flow": "flow"}
+
+
 def trained() -> str:
+    """What trainings reach on the test videos."""
     rows = []
     for each in results("trained")["results"]:
-        recipes = dict.fromkeys(_recipe(recipe) for recipe in each["recipe"].values())
+        recipes = {stream: _recipe(recipe) for stream, recipe in each["recipe"].items()}
+        if len(set(recipes.values())) == 1:
+            told = next(iter(recipes.values()))
+        else:
+            told = "; ".join(f"{NAMES[stream]}: {recipe}" for stream, recipe in recipes.items())
         names = "rgb", "flow", "equal", "chosen"
         cells = [_top1(each["top1_by_video"].get(name)) for name in names]
-        rows.append([each["title"], "; ".join(recipes), *cells])
+        rows.append([each["title"], told, *cells])
     head = ["", "recipe", "RGB", "flow", "fused, equal weights", "fused, chosen weights"]
     return table(head, rows)
 
@@ -313,7 +321,7 @@ def _recipe(recipe: dict[str, Any], besides: tuple[str, ...] = ()) -> str:
     changed = {name: value for name, value in recipe["changes"].items() if name not in besides}
     changes = [f"{name} {_plain(value)}" for name, value in changed.items()]
     if before := recipe.get("weights_of_run"):
-        changes.append(f"weights of a run on {before['lists']}")
+        changes.append(f"weights of {_recipe(before)} on {before['lists']}")
     return ", ".join([f"`{recipe['name']}`", *changes])
 
 

@@ -291,6 +291,24 @@ def weizmann() -> Experiment:
     )
 
 
+def pretrain() -> Experiment:
+    """P3D-63 on several such data sets as one, for a run of ``weizmann`` on another to start from.
+
+    All but the first two stages learn, at ten times that rate, from random boxes.
+    """
+    return replace(
+        weizmann(),
+        dropout=0.5,
+        scale=(0.5, 1.0),
+        steps=900,
+        rate=1e-4,
+        warmup_steps=60,
+        fc_weight_rate=3.0,
+        fc_bias_rate=3.0,
+        rates=(("conv1", 0.0), ("res2", 0.0)),
+    )
+
+
 def demo() -> Experiment:
     """A small P3D from scratch on the demo data; a mirror would turn "left" into "right"."""
     return Experiment(
@@ -319,5 +337,6 @@ EXPERIMENTS = {
     "frames": frames,
     "modern": modern,
     "weizmann": weizmann,
+    "pretrain": pretrain,
     "demo": demo,
 }
